@@ -1,0 +1,15 @@
+from pathlib import Path
+
+import pytest
+
+from vsd_utils.paths import ROOT
+
+REAL_VSD = ROOT.parent / "shared" / "vsd"
+
+
+@pytest.fixture(scope="session")
+def real_vsd() -> Path:
+    """The authors' validation annotations, which carry no licence and so lie beside the project, not in it."""
+    if not REAL_VSD.is_dir():
+        pytest.skip(f"the real annotations are not at {REAL_VSD}")
+    return REAL_VSD

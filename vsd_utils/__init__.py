@@ -1,0 +1,1 @@
+"""Shared helpers of the LLaVA-VSD replication; one module per noun."""

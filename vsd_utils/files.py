@@ -1,0 +1,99 @@
+"""Reading and writing the project's files; nothing is ever left half written."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vsd_utils.errors import VsdError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it takes the place of ``path``, on an error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON with a final line break; NaN and infinity are refused (``ValueError``)."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write one JSON document a line and return how many were written."""
+    count = 0
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for count, row in enumerate(rows, 1):
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    return count
+
+
+def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Append rows and force them to disk, so that a kill at any moment loses at most a partial last line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json(path: Path) -> Any:
+    """Parse one JSON file; raises ``VsdError`` naming file, line and column when it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise VsdError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise VsdError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except json.JSONDecodeError as error:
+        raise VsdError(
+            f"{path}: not JSON, line {error.lineno} column {error.colno}: {error.msg}. Was the download cut short?"
+        ) from None
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """Parse a JSON-lines file; raises ``VsdError`` naming file and line."""
+    if not path.is_file():
+        raise VsdError(f"{path}: no such file")
+    rows = []
+    # Not str.splitlines(): a caption may hold U+2028, which JSON leaves as it is.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise VsdError(f"{path}, line {number}: not JSON ({error.msg})") from None
+    return rows
+
+
+def mend_jsonl(path: Path) -> list[Any]:
+    """Read a file that ``append_jsonl`` was writing when it was killed; a partial last line is cut off."""
+    if not path.is_file():
+        return []
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return read_jsonl(path)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
