@@ -38,7 +38,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     """Write one JSON document a line and return how many were written."""
     count = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for count, row in enumerate(rows, 1):
+        for count, row in enumerate(rows, 1):  # noqa: B007
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
     return count
 

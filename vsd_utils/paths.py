@@ -40,8 +40,4 @@ WORK = ROOT / "work"
 
 def annotation_file(version: int, split: str, root: Path = ANNOTATIONS) -> Path:
     """Path of one annotation file, named as the VSD authors name it (``zhaoyucs/VSD``, ``dataset/``)."""
-    return (
-        root
-        / ("VSDv1" if version == 1 else "VSDv2")
-        / (f"{split}.json" if version == 1 else f"newvsd_{split}.json")
-    )
+    return root / ("VSDv1" if version == 1 else "VSDv2") / (f"{split}.json" if version == 1 else f"newvsd_{split}.json")
