@@ -61,7 +61,7 @@ class Scene:
     object_bbox: Box
     subject_look: Look
     object_look: Look
-    closed: bool  # whether the object has its lid on
+    closed: bool  # the object has its lid on: always under a thing that is on it, never with a thing in it
     support: Support | None
     distractors: tuple[tuple[str, Box, Look], ...]
     room: Room
