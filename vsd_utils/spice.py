@@ -1,0 +1,228 @@
+"""SPICE (Anderson et al., 2016) by the authors' own jar, each distinct caption parsed once, ever.
+
+Nearly all of SPICE's time is CoreNLP's parser, and the jar parses a caption again each time it occurs in a run, even
+with its parse cache. So captions that were never parsed here go through the parser first, each once, in portions, so
+that progress shows and a kill loses at most one portion; then the jar scores with all parses in its cache. Scores are
+per item and do not depend on what else is in the run, so all systems and tasks share one run, and a pair that was
+scored before is not scored again. One Java does all of it (``spice.js``).
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+from vsd_utils.errors import VsdError
+from vsd_utils.jars import fetch_jars, pycocoevalcap_folder
+from vsd_utils.java import Java, JavaError, environment, find_java
+from vsd_utils.progress import Meter
+from vsd_utils.store import Store, cache_folder
+
+MAX_WORDS = 80
+_PORTION = 400
+_SCORED_AT_ONCE = 20_000
+
+
+class SpiceError(VsdError):
+    """SPICE cannot run here; the text is the reason to report beside the empty value."""
+
+
+class Pair(NamedTuple):
+    """A caption and the references that it is compared with, all together."""
+
+    caption: str
+    references: tuple[str, ...]
+
+
+class Spice:
+    """Scores pairs of a caption and its references; holds the cache and, while in use, one running Java."""
+
+    def __init__(
+        self,
+        java: Java | None = None,
+        *,
+        heap_gb: float = 4.0,
+        threads: int | None = None,
+        folder: Path | None = None,
+        jars: Path | None = None,
+        keep_parses: bool | None = None,
+        portion: int = _PORTION,
+    ) -> None:
+        """Nothing is started or fetched yet.
+
+        ``folder`` keeps parses and scores (default: ``spice`` in the cache folder), ``jars`` the archives; ``threads``
+        parse (default: one a core). ``keep_parses`` is False where the cache has no native library: same scores, but
+        captions are parsed again and again. ``portion`` is how many captions are parsed between two commits.
+        """
+        self._java, self.heap_gb, self.threads, self.portion = java, heap_gb, threads, portion
+        self.folder = folder or cache_folder() / "spice"
+        self._jars, self._keep = jars, keep_parses
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+
+    @property
+    def java(self) -> Java:
+        """The Java in use; raises ``JavaError`` when there is none."""
+        if self._java is None:
+            self._java = find_java()
+        return self._java
+
+    @property
+    def keeps_parses(self) -> bool:
+        """Whether the parse cache works with this Java."""
+        return self.java.has_lmdb if self._keep is None else self._keep
+
+    def scores(self, pairs: Sequence[Pair]) -> list[float]:
+        """F-score in 0..1 of each pair, in order; an empty caption gets 0. References must not be an empty tuple.
+
+        Of a caption with more than ``MAX_WORDS`` words only the first ``MAX_WORDS`` count: the parser's time grows
+        with the cube of the length. Raises ``SpiceError`` with the reason when SPICE cannot run.
+        """
+        try:
+            return self._scores([Pair(_cut(pair.caption), tuple(map(_cut, pair.references))) for pair in pairs])
+        except SpiceError:
+            raise
+        except (VsdError, OSError) as error:
+            raise SpiceError(f"SPICE cannot run: {error}") from None
+        finally:
+            self.close()
+
+    def _scores(self, pairs: list[Pair]) -> list[float]:
+        if any(not pair.references for pair in pairs):
+            raise SpiceError("SPICE cannot run: a caption has no reference.")
+        store = Store(self.folder / "known.sqlite", "scores")
+        keys = {pair: json.dumps([pair.caption, pair.references]) for pair in dict.fromkeys(pairs)}
+        known = store.get(keys.values())
+        new = [pair for pair, key in keys.items() if key not in known]
+        if new and self.keeps_parses:
+            self._parse(list(dict.fromkeys(text for pair in new for text in (*pair.references, pair.caption))))
+        at_once = _SCORED_AT_ONCE if self.keeps_parses else self.portion
+        meter = Meter(f"SPICE, {'scores' if self.keeps_parses else 'without a parse cache (slower)'}", len(new))
+        for start in range(0, len(new), at_once):
+            part = new[start : start + at_once]
+            found = {keys[pair]: repr(score) for pair, score in zip(part, self._run(part), strict=True)}
+            store.put(found)
+            known |= found
+            meter.at(start + len(part))
+        return [float(known[keys[pair]]) for pair in pairs]
+
+    def _parse(self, captions: list[str]) -> None:
+        record = Store(self.folder / "known.sqlite", "parsed")
+        known = record.get(captions) if self._parses.joinpath("data.mdb").is_file() else {}
+        new = [caption for caption in captions if caption not in known]
+        if not new:
+            return
+        meter = Meter("SPICE, captions parsed for the first time", len(captions), len(captions) - len(new))
+        for start in range(0, len(new), self.portion):
+            part = new[start : start + self.portion]
+            self._ask({"parse": part, "cache": str(self._made(self._parses)), "threads": self.threads})
+            record.put(dict.fromkeys(part, ""))
+            meter.at(len(captions) - len(new) + start + len(part))
+
+    def _run(self, pairs: list[Pair]) -> list[float]:
+        with tempfile.TemporaryDirectory(prefix="spice-") as name:
+            given, result = Path(name, "in.json"), Path(name, "out.json")
+            items = [
+                {"image_id": number, "test": pair.caption, "refs": pair.references} for number, pair in enumerate(pairs)
+            ]
+            given.write_text(json.dumps(items), encoding="ascii")
+            arguments = [str(given), "-out", str(result), "-silent"]
+            if self.keeps_parses:
+                arguments += ["-cache", str(self._made(self._parses))]
+            if self.threads:
+                arguments += ["-threads", str(self.threads)]
+            self._ask({"score": arguments})
+            scored = {row["image_id"]: row["scores"]["All"]["f"] for row in json.loads(result.read_text("utf-8"))}
+        if sorted(scored) != list(range(len(pairs))):
+            raise SpiceError(f"SPICE cannot run: it scored {len(scored)} of {len(pairs)} items.")
+        return [float(scored[number] or 0.0) for number in range(len(pairs))]
+
+    @property
+    def _parses(self) -> Path:
+        return self.folder / "parses"
+
+    @staticmethod
+    def _made(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _ask(self, request: dict[str, object]) -> None:
+        process = self._process or self._start()
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        except OSError:
+            raise self._died(process) from None
+        # The jar prints lines of its own; "done" alone is the script's answer.
+        for line in process.stdout:
+            if line.strip() == "done":
+                return
+        raise self._died(process)
+
+    def _start(self) -> subprocess.Popen[str]:
+        jars = fetch_jars(folder=self._jars)
+        spice = pycocoevalcap_folder() / "spice"
+        separator = ";" if self.java.system.startswith("Windows") else ":"
+        class_path = separator.join([str(spice / "spice-1.0.jar"), str(spice / "lib" / "*"), *map(str, jars)])
+        script = str(Path(__file__).with_name("spice.js"))
+        command = self.java.command(self.heap_gb, class_path, "org.mozilla.javascript.tools.shell.Main", script)
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            encoding="utf-8",
+            errors="replace",
+            env=environment(),
+        )
+        return self._process
+
+    def _died(self, process: subprocess.Popen[str]) -> SpiceError:
+        code = process.wait()
+        assert self._log
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log if not line.startswith(("[main] INFO", "WARNING", "\tat "))]
+        last = " / ".join(lines[-3:])[-300:]
+        hint = " Give Java more memory (heap_gb)." if "OutOfMemoryError" in last or code in (-9, 137) else ""
+        return SpiceError(f"SPICE cannot run: Java {self.java.version} ended with status {code}: {last}.{hint}")
+
+    def close(self) -> None:
+        """End the running Java, if any; the next call starts another."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.communicate()
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    def __enter__(self) -> Self:
+        """For ``with``: closed at its end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def spice_problem(java: Java | None = None) -> str | None:
+    """The reason why SPICE cannot run here, or None; fetches the archives that are missing."""
+    try:
+        java = java or find_java()
+        fetch_jars()
+    except (JavaError, VsdError) as error:
+        return str(error)
+    return None
+
+
+def _cut(caption: str) -> str:
+    words = caption.split()
+    return caption if len(words) <= MAX_WORDS else " ".join(words[:MAX_WORDS])
