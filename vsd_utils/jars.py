@@ -115,8 +115,8 @@ def _download(jar: Jar, repository: Path) -> Path:
     except Exception as error:  # jgo passes on whatever its HTTP library raises.
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise JarError(
-            f"{jar.coordinates} ({jar.size / 1e6:.0f} MB) is not in {repository.parent} and cannot be fetched from Maven "
-            f"Central ({reason}). Connect once, or put the file {jar.name} (SHA-256 {jar.digest}) into that folder."
+            f"{jar.coordinates} ({jar.size / 1e6:.0f} MB) is not in {repository.parent} and cannot be fetched from "
+            f"Maven Central ({reason}). Connect once, or put the file {jar.name} (SHA-256 {jar.digest}) into that folder."
         ) from None
 
 

@@ -71,7 +71,7 @@ class Store:
 
     def _problem(self, error: Exception) -> VsdError:
         return VsdError(
-            f"{self.path}: this cache file cannot be used ({error}). Delete it, or choose another folder with VSD_CACHE."
+            f"{self.path}: this cache file cannot be used ({error}). Delete it, or name another folder in VSD_CACHE."
         )
 
 
