@@ -1,0 +1,177 @@
+"""The Visual Spatial Description annotations, as their authors and the ACM MM 2024 challenge publish them.
+
+A file is a JSON list of ``{"img_id", "triple_list": [{"s", "o", "p", "s_bbox", "o_bbox"}], "captions": [...]}``
+(``zhaoyucs/VSD``; the challenge names the captions ``description`` and allows a bare string). A box is
+``[ymin, ymax, xmin, xmax]`` in pixels from the top left corner. VSDv1 has several short captions an image, VSDv2 one
+longer one; both list the same images, v2 at times fewer of an image's triples.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from vsd_utils.errors import VsdError
+from vsd_utils.files import read_json
+from vsd_utils.relations import RELATIONS
+
+SPLITS = ("train", "val", "test")
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _relation(label: str) -> str:
+    if label not in RELATIONS:
+        raise ValueError(f"is no relation; the nine are {', '.join(RELATIONS)}")
+    return label
+
+
+def _box(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    top, bottom, left, right = box
+    if min(box) < 0 or top >= bottom or left >= right:
+        raise ValueError("is no box [ymin, ymax, xmin, xmax] with 0 <= ymin < ymax and 0 <= xmin < xmax")
+    return box
+
+
+def _captions(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Relation = Annotated[str, AfterValidator(_relation)]
+Box = Annotated[tuple[int, int, int, int], AfterValidator(_box)]
+
+
+class Triple(BaseModel):
+    """Subject ``s``, object ``o``, their relation ``p`` and their boxes ``[ymin, ymax, xmin, xmax]`` in pixels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    s: Name
+    o: Name
+    p: Relation
+    s_bbox: Box
+    o_bbox: Box
+
+
+class Item(BaseModel):
+    """One image: its id, at least one triple, at least one caption that is not blank."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+    img_id: Name
+    triple_list: Annotated[tuple[Triple, ...], Field(min_length=1)]
+    captions: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(_captions),
+        Field(min_length=1, validation_alias=AliasChoices("captions", "description")),
+    ]
+
+
+def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
+    """Read and check one annotation file, in its order.
+
+    With ``skipped`` given, a broken item is left out and its message appended there, for the caller to count and
+    report; otherwise the first one raises ``VsdError`` naming file, item and field.
+    """
+    content = read_json(path)
+    if not isinstance(content, list) or not content:
+        raise VsdError(
+            f"{path}: expected a JSON list of images, found {_short(content)}. Is this a VSD annotation file?"
+        )
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for number, raw in enumerate(content):
+        where = f"{path}, item {number}" + (f" (img_id {raw['img_id']!r})" if _has_id(raw) else "")
+        try:
+            item = Item.model_validate(raw)
+            if item.img_id in seen:
+                raise VsdError(f"{where}: duplicate img_id, also item {seen[item.img_id]}. Keep one of the two.")
+        except ValidationError as error:
+            problem = f"{where}: {_first_problem(error)}"
+        except VsdError as error:
+            problem = str(error)
+        else:
+            seen[item.img_id] = number
+            items.append(item)
+            continue
+        if skipped is None:
+            raise VsdError(problem) from None
+        skipped.append(problem)
+    return items
+
+
+def load_pairs(v1_path: Path, v2_path: Path, skipped: list[str] | None = None) -> list[tuple[Item, Item]]:
+    """Read both versions of a split and pair them by image, in v1's order.
+
+    Every image must be in both files, and every triple of v2 among the image's triples in v1 (so it is in the
+    authors' files). A disagreement raises ``VsdError``, or is appended to ``skipped`` where that is given.
+    """
+    first, second = load_items(v1_path, skipped), load_items(v2_path, skipped)
+    by_id = {item.img_id: item for item in second}
+    pairs: list[tuple[Item, Item]] = []
+    problems = [
+        f"{v1_path}: has no image {img_id!r}, which {v2_path} lists. Are these two files of one split?"
+        for img_id in sorted(by_id.keys() - {item.img_id for item in first})
+    ]
+    for item in first:
+        other = by_id.get(item.img_id)
+        if other is None:
+            problems.append(f"{v2_path}: has no image {item.img_id!r}, which {v1_path} lists. Are these of one split?")
+        elif strange := [triple for triple in other.triple_list if triple not in item.triple_list]:
+            problems.append(
+                f"{v2_path}, img_id {item.img_id!r}: its triple {_words(strange[0])} is not among the image's triples "
+                f"in {v1_path}: {'; '.join(map(_words, item.triple_list))}. The two versions disagree; mend one."
+            )
+        else:
+            pairs.append((item, other))
+    if problems and skipped is None:
+        more = f" ({len(problems) - 1} more disagreements)" if len(problems) > 1 else ""
+        raise VsdError(problems[0] + more)
+    if skipped is not None:
+        skipped.extend(problems)
+    return pairs
+
+
+def as_json(item: Item) -> dict[str, Any]:
+    """The item as it stands in a file."""
+    return {
+        "img_id": item.img_id,
+        "triple_list": [triple.model_dump(mode="json") for triple in item.triple_list],
+        "captions": list(item.captions),
+    }
+
+
+def texts(items: list[tuple[Item, Item]]) -> Iterator[str]:
+    """All captions of both versions, image by image."""
+    for first, second in items:
+        yield from first.captions
+        yield from second.captions
+
+
+def _words(triple: Triple) -> str:
+    return f"({triple.s!r}, {triple.p}, {triple.o!r}, boxes {list(triple.s_bbox)} {list(triple.o_bbox)})"
+
+
+def _has_id(raw: Any) -> bool:
+    return isinstance(raw, dict) and "img_id" in raw
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(map(str, problem["loc"])) or "the item"
+    count = error.error_count()
+    more = f" ({count - 1} more in this item)" if count > 1 else ""
+    if problem["type"] == "missing":
+        return f"key {field!r} is missing; an item has img_id, triple_list and captions{more}"
+    return f"{field}: {problem['msg'].removeprefix('Value error, ')}, found {_short(problem['input'])}{more}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,113 @@
+"""Photos by image id, and the two boxes drawn on them.
+
+LLaVA-VSD shows the model which pair is meant by drawing the boxes on the image: the subject's red, the object's green
+(figures of ``swordlidev/LLaVA-VSD``). Where there is no photo, the boxes are drawn on an empty canvas.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, UnidentifiedImageError
+
+from vsd_utils.errors import VsdError
+
+SUBJECT_COLOUR = (255, 0, 0)
+OBJECT_COLOUR = (0, 200, 0)
+CANVAS_COLOUR = (235, 235, 230)
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+Boxes = Sequence[Sequence[int]]
+
+
+def index_photos(folder: Path) -> dict[str, Path]:
+    """Find the photos below ``folder``: file name and file name without suffix -> path relative to ``folder``.
+
+    Visual Genome's ids are numbers and its photos ``<id>.jpg`` in two folders; the Flickr and NYU ids are file names.
+    Raises ``VsdError`` where one id has two photos.
+    """
+    if not folder.is_dir():
+        raise VsdError(f"{folder}: no such folder of photos. Set fetch.photos to the folder that holds them.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES:
+            relative = path.relative_to(folder)
+            for name in (path.name, path.stem):
+                if name in found:
+                    raise VsdError(
+                        f"{folder}: both {found[name]} and {relative} could be the photo of {name!r}. Keep one."
+                    )
+                found[name] = relative
+    return found
+
+
+def open_photo(path: Path) -> Image.Image:
+    """Load a photo as RGB; raises ``VsdError`` naming the file when it is missing, cut short or no image."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise VsdError(f"{path}: no such photo") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise VsdError(f"{path}: cannot be read as an image ({error}). Fetch it again.") from None
+
+
+def canvas_size(boxes: Iterable[Sequence[int]], margin: float) -> tuple[int, int]:
+    """Width and height in pixels of the smallest canvas from the origin that holds ``boxes``, plus ``margin`` (a share).
+
+    The annotations do not give the photo's size, so what lies right of and below the boxes is unknown.
+    """
+    boxes = list(boxes)
+    return (
+        round(max(box[3] for box in boxes) * (1 + margin)),
+        round(max(box[1] for box in boxes) * (1 + margin)),
+    )
+
+
+def empty_canvas(size: tuple[int, int]) -> Image.Image:
+    """A plain light image of ``size`` (width, height)."""
+    return Image.new("RGB", size, CANVAS_COLOUR)
+
+
+def check_boxes(size: tuple[int, int], boxes: dict[str, Sequence[int]], where: str) -> None:
+    """Raise ``VsdError`` for a box ``[ymin, ymax, xmin, xmax]`` that reaches outside an image of ``size``.
+
+    One pixel of tolerance: some annotation tools count the last pixel, others the edge after it.
+    """
+    width, height = size
+    for name, box in boxes.items():
+        if box[1] > height + 1 or box[3] > width + 1:
+            raise VsdError(
+                f"{where}: {name} {list(box)} reaches outside the image of {width} x {height} pixels; "
+                "a box is [ymin, ymax, xmin, xmax]. Is it the photo that was annotated, at its original size?"
+            )
+
+
+def draw_boxes(
+    image: Image.Image, subject_bbox: Sequence[int], object_bbox: Sequence[int], width: float
+) -> Image.Image:
+    """A copy of ``image`` with the subject's box in red and the object's in green.
+
+    ``width`` is the line's, as a share of the image's longer side (at least one pixel). Where the lines meet, the
+    subject's lies on top.
+    """
+    drawn = image.copy()
+    draw = ImageDraw.Draw(drawn)
+    line = max(1, round(width * max(image.size)))
+    for box, colour in ((object_bbox, OBJECT_COLOUR), (subject_bbox, SUBJECT_COLOUR)):
+        top, bottom, left, right = box
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=line)
+    return drawn
+
+
+def contact_sheet(images: Sequence[Image.Image], columns: int, height: int = 180, gap: int = 6) -> Image.Image:
+    """Lay images out in rows of ``columns``, each scaled to ``height`` pixels, on white."""
+    scaled = [image.resize((max(1, round(image.width * height / image.height)), height)) for image in images]
+    rows = [scaled[start : start + columns] for start in range(0, len(scaled), columns)]
+    width = max(sum(image.width + gap for image in row) - gap for row in rows)
+    sheet = Image.new("RGB", (width, len(rows) * (height + gap) - gap), "white")
+    for number, row in enumerate(rows):
+        left = 0
+        for image in row:
+            sheet.paste(image, (left, number * (height + gap)))
+            left += image.width + gap
+    return sheet

@@ -1,0 +1,107 @@
+"""Loading the vision-language model, its processor and its adapter: from a folder or the hub, safetensors only."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextProcessor,
+)
+from transformers.utils import logging as transformers_logging
+
+from vsd_utils.errors import VsdError
+from vsd_utils.pointers import location
+from vsd_utils.paths import BASE_MODEL
+from vsd_utils.prompts import CHAT_TEMPLATE
+
+# bitsandbytes quantises every linear layer it is not told to leave alone; names must be complete from the top
+# (transformers 5). The head stays out because TRL's loss multiplies by its weight directly.
+NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def device() -> str:
+    """The accelerator if there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
+    """Image processor and tokenizer of the model that ``base`` points to, with this project's chat template."""
+    name, revision = location(base)
+    processor = AutoProcessor.from_pretrained(name, revision=revision)
+    if not isinstance(processor, LlavaNextProcessor):
+        raise VsdError(
+            f"{name}: its processor is a {type(processor).__name__}, expected LLaVA-NeXT's. "
+            "Set base.name to a LLaVA-NeXT checkpoint in the transformers format (llava-hf/...)."
+        )
+    processor.chat_template = CHAT_TEMPLATE
+    processor.tokenizer.padding_side = "left"  # for generation; TRL pads by itself in training
+    if processor.tokenizer.pad_token is None:
+        processor.tokenizer.pad_token = processor.tokenizer.unk_token
+    return processor
+
+
+def load_model(
+    precision: str, quantization: str = "none", base: Path = BASE_MODEL
+) -> LlavaNextForConditionalGeneration:
+    """The base model that ``base`` points to, on ``device()``.
+
+    ``precision`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
+    model's frozen linear layers ("none", "8bit", "4bit": NF4 with double quantisation, as QLoRA). Raises ``VsdError``
+    where a weight is missing, which the library only warns of.
+    """
+    transformers_logging.disable_progress_bar()
+    name, revision = location(base)
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        name,
+        revision=revision,
+        dtype=DTYPES[precision],
+        quantization_config=_quantization(quantization, DTYPES[precision]),
+        device_map={"": device()},
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    if problems := {key: sorted(info[key]) for key in ("missing_keys", "mismatched_keys") if info.get(key)}:
+        raise VsdError(f"{name}: not a whole LLaVA-NeXT checkpoint for this version of transformers: {problems}")
+    return model
+
+
+def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> PeftModel:
+    """Put a saved LoRA adapter on the base model, unmerged (merging into quantised weights changes the answers).
+
+    Raises ``VsdError`` where the folder holds no adapter, or one whose tensors do not fit the model: the library only
+    warns, and answers as if untuned.
+    """
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise VsdError(f"{folder}: no adapter_model.safetensors. Make it with: dvc repro finetune")
+    adapted = PeftModel.from_pretrained(model, str(folder))
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        saved = set(file.keys())
+    if strange := saved ^ set(get_peft_model_state_dict(adapted)):
+        raise VsdError(
+            f"{folder}: {len(strange)} tensors do not fit the base model, {sorted(strange)[0]} for one. "
+            "Was the adapter trained on another model? Train it again: dvc repro finetune"
+        )
+    return adapted.eval()
+
+
+def _quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if name == "none":
+        return None
+    options: dict[str, Any] = {"llm_int8_skip_modules": NOT_QUANTIZED}
+    if name == "4bit":
+        options |= {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": dtype,
+        }
+    else:
+        options["load_in_8bit"] = True
+    return BitsAndBytesConfig(**options)

@@ -1,0 +1,143 @@
+"""The pipeline's notebooks: cleaned before a run, executed with checked parameters, the same bytes from two runs.
+
+DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
+copy goes to ``reports/notebooks``, as a notebook and as HTML, and no stage depends on it.
+
+    python -m vsd_utils.notebooks clean convert      # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb
+    python -m vsd_utils.notebooks run convert        # with params.yaml -> reports/notebooks/01_convert_data.ipynb
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from vsd_utils.errors import VsdError
+from vsd_utils.files import replacing, write_text
+from vsd_utils.params import SHARED, load
+from vsd_utils.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT
+
+SOURCES = {
+    "convert": "01_convert_data.ipynb",
+    "finetune": "02_finetune.ipynb",
+    "describe": "03_describe.ipynb",
+    "refine": "04_refine.ipynb",
+    "evaluate": "05_evaluate.ipynb",
+}
+KEPT_METADATA = {"tags"}
+
+
+def clean(notebook: Any) -> Any:
+    """Drop what a reader's session leaves in a notebook: outputs, counts, metadata but for tags, the kernel's version."""
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
+        cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def parameter_names(notebook: Any) -> list[str]:
+    """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` where there is none or more than one."""
+    import ast
+
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise VsdError(f"a notebook needs one cell tagged 'parameters', found {len(tagged)}")
+    assignments = [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)]
+    return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
+
+
+def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> None:
+    """Raise ``VsdError`` naming every parameter that the notebook does not take, or takes and is not given."""
+    unknown, missing = sorted(given.keys() - set(names)), sorted(set(names) - given.keys())
+    problems = [f"params.yaml has {stage}.{name}, which {SOURCES[stage]} does not take" for name in unknown]
+    problems += [
+        f"{SOURCES[stage]} takes {name}, which params.yaml, section {stage}, does not have" for name in missing
+    ]
+    if problems:
+        raise VsdError("\n".join(problems))
+
+
+def run(stage: str) -> None:
+    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``reports/notebooks``."""
+    params = load().model_dump()
+    given = {name: params[name] for name in SHARED} | params[stage]
+    source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
+    if not source.is_file():
+        raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
+    check_parameters(stage, parameter_names(nbformat.read(source, as_version=4)), given)
+
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    target = EXECUTED_NOTEBOOKS / SOURCES[stage]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["PYTHONHASHSEED"] = "0"
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    try:
+        papermill.execute_notebook(
+            source, target, given, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=False, log_output=False
+        )
+    except PapermillExecutionError as error:
+        raise VsdError(
+            f"{SOURCES[stage]}, {_heading(source, error.cell_index)}: {error.ename}: {error.evalue}\n"
+            f"The notebook as far as it got: {target.relative_to(ROOT)}"
+        ) from None
+    executed = normalise(nbformat.read(target, as_version=4))
+    with replacing(target) as temporary:
+        nbformat.write(executed, temporary)
+    write_text(target.with_suffix(".html"), as_html(executed))
+
+
+def normalise(notebook: Any) -> Any:
+    """Remove what differs between two runs of one notebook: times, and the random id of the injected cell."""
+    notebook.metadata.pop("papermill", None)
+    for number, cell in enumerate(notebook.cells):
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        cell.id = f"cell-{number:02d}"
+    return notebook
+
+
+def as_html(notebook: Any) -> str:
+    """The executed notebook as one HTML page."""
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    return str(body)
+
+
+def _heading(source: Path, cell_index: int) -> str:
+    # papermill counts the parameters it injected as one more cell.
+    cells = nbformat.read(source, as_version=4).cells[:cell_index]
+    headings = [
+        line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines() if "#" in line[:4]
+    ]
+    return f"under {headings[-1].lstrip('# ')!r}" if headings else "before the first heading"
+
+
+def main() -> None:
+    """Command line; see the module's description."""
+    if len(sys.argv) != 3 or sys.argv[1] not in ("clean", "run") or sys.argv[2] not in SOURCES:
+        sys.exit(f"usage: python -m vsd_utils.notebooks clean|run {'|'.join(SOURCES)}")
+    action, stage = sys.argv[1:]
+    if action == "run":
+        run(stage)
+    else:
+        cleaned = clean(nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4))
+        target = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            nbformat.write(cleaned, temporary)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except VsdError as error:
+        sys.exit(f"error: {error}")

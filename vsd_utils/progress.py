@@ -1,0 +1,50 @@
+"""Progress of long work: a bar at a terminal, a line now and then in a log or a notebook.
+
+Always on the process's own standard error, so that no executed notebook holds a timing.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Step = TypeVar("Step")
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Meter:
+    """A line about every 15 seconds: how much is done, how long the rest will take."""
+
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
+        """``done`` of ``total`` were finished before, by a run that was killed."""
+        self.name, self.total, self.first = name, total, done
+        self.start = self.shown = time.monotonic()
+        if done:
+            self._print(f"{name}: goes on after {done} of {total}")
+
+    def at(self, done: int) -> None:
+        """Say that ``done`` are finished by now."""
+        now = time.monotonic()
+        if now - self.shown >= SECONDS_BETWEEN_LINES and done > self.first:
+            self.shown = now
+            left = (now - self.start) / (done - self.first) * (self.total - done)
+            self._print(f"{self.name}: {done} of {self.total}, about {left:.0f} s left")
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.__stderr__, flush=True)
+
+
+def steps(work: Iterable[Step], name: str, total: int, done: int = 0) -> Iterator[Step]:
+    """Pass ``work`` on, item by item, and show how far it is."""
+    if sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield from progress.track(work, total, completed=done, description=name)
+        return
+    meter = Meter(name, total, done)
+    for number, step in enumerate(work, done + 1):
+        yield step
+        meter.at(number)

@@ -1,0 +1,140 @@
+"""Samples: one image with its triples, its captions of both versions, and the image that the model is shown.
+
+File format (``data/samples/<split>.jsonl``), one line an image: ``id`` (the image's), ``size`` [width, height] in
+pixels, ``triples`` (``subject``, ``object``, ``relation``, ``subject_bbox``, ``object_bbox`` and ``image``: where the
+picture with this pair's boxes drawn on it lies, relative to ``data/samples``), ``captions_v1``, ``captions_v2``.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from vsd_utils.annotations import Item, Triple
+from vsd_utils.errors import VsdError
+from vsd_utils.files import read_jsonl, replacing
+from vsd_utils.images import canvas_size, check_boxes, draw_boxes, empty_canvas, open_photo
+from vsd_utils.paths import SAMPLES
+
+
+_UNSAFE = re.compile(r"[^\w.-]")  # what an image id may not bring into a file name
+
+
+class Pair(BaseModel):
+    """A subject and an object in an image, their relation, boxes ``[ymin, ymax, xmin, xmax]`` and their picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str
+    object: str
+    relation: str
+    subject_bbox: tuple[int, int, int, int]
+    object_bbox: tuple[int, int, int, int]
+    image: str
+
+
+class Sample(BaseModel):
+    """An image of a split; see the module's description for the file format."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    size: tuple[int, int]
+    triples: tuple[Pair, ...]
+    captions_v1: tuple[str, ...]
+    captions_v2: tuple[str, ...]
+
+    def triple_id(self, number: int) -> str:
+        """Id of the ``number``-th triple, from 0; unique over the split."""
+        return f"{self.id}#{number}"
+
+
+def build(
+    pairs: list[tuple[Item, Item]],
+    photos: Path | None,
+    index: dict[str, Path],
+    draw: bool,
+    box_width: float,
+    canvas_margin: float,
+    target: Path = SAMPLES,
+    skipped: list[str] | None = None,
+) -> Iterator[Sample]:
+    """Make the samples of a split one by one and write each triple's picture below ``target``.
+
+    ``photos`` is the folder that ``index`` (image id -> file in it) speaks of; without it the boxes are drawn on an
+    empty canvas. Raises ``VsdError`` for a missing or unreadable photo and for a box outside it, or appends the
+    message to ``skipped`` and leaves the image out.
+    """
+    for first, second in pairs:
+        try:
+            picture, where = _picture(first, photos, index, canvas_margin)
+            boxes = {
+                f"triple_list.{number}.{name}": getattr(triple, name)
+                for number, triple in enumerate(first.triple_list)
+                for name in ("s_bbox", "o_bbox")
+            }
+            check_boxes(picture.size, boxes, where)
+        except VsdError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+            continue
+        yield Sample(
+            id=first.img_id,
+            size=picture.size,
+            triples=tuple(
+                _pair(first.img_id, number, triple, picture, draw, box_width, target)
+                for number, triple in enumerate(first.triple_list)
+            ),
+            captions_v1=tuple(map(_fold, first.captions)),
+            captions_v2=tuple(map(_fold, second.captions)),
+        )
+
+
+def load(split: str, root: Path = SAMPLES) -> list[Sample]:
+    """The samples of a split, in the annotations' order."""
+    return [Sample.model_validate(row) for row in read_jsonl(root / f"{split}.jsonl")]
+
+
+def _picture(item: Item, photos: Path | None, index: dict[str, Path], canvas_margin: float) -> tuple[Image.Image, str]:
+    boxes = [box for triple in item.triple_list for box in (triple.s_bbox, triple.o_bbox)]
+    if photos is None:
+        return empty_canvas(canvas_size(boxes, canvas_margin)), f"img_id {item.img_id!r}"
+    if item.img_id not in index:
+        raise VsdError(
+            f"img_id {item.img_id!r}: no photo {item.img_id!r}.jpg, .jpeg or .png in {photos} or below it. "
+            "Fetch it, or set convert.skip_invalid to leave such images out and count them."
+        )
+    path = photos / index[item.img_id]
+    return open_photo(path), f"{path}, img_id {item.img_id!r}"
+
+
+def _pair(
+    img_id: str, number: int, triple: Triple, picture: Image.Image, draw: bool, box_width: float, target: Path
+) -> Pair:
+    name = Path("images") / f"{_UNSAFE.sub('_', img_id)}_{number}.jpg"
+    drawn = draw_boxes(picture, triple.s_bbox, triple.o_bbox, box_width) if draw else picture
+    with replacing(target / name) as temporary:
+        # Chroma at full resolution, because the boxes are told apart by thin coloured lines.
+        drawn.save(temporary, "JPEG", quality=92, subsampling=0)
+    return Pair(
+        subject=_fold(triple.s),
+        object=_fold(triple.o),
+        relation=triple.p,
+        subject_bbox=triple.s_bbox,
+        object_bbox=triple.o_bbox,
+        image=name.as_posix(),
+    )
+
+
+def _fold(text: str) -> str:
+    # Some captions and names hold doubled or trailing blanks; nothing downstream may depend on them.
+    return " ".join(text.split())
+
+
+def as_row(sample: Sample) -> dict[str, Any]:
+    """The sample as a line of the file."""
+    return sample.model_dump(mode="json")
