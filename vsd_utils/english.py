@@ -32,6 +32,7 @@ CLAUSE = BE | HAVE | RELATIVES | PRONOUNS | _words("and or but while as there wh
 STOPS = PREPOSITIONS | CLAUSE
 BOUNDS = STOPS | DETERMINERS
 NEGATIONS = _words("no not never neither nor none nobody nothing cannot hardly barely without isnt arent nowhere")
+PLACES = _words("left right side top bottom front back middle center rear surface hand position place")
 # "a group of people", "a slice of pizza": the noun after "of" is what the phrase is about.
 MEASURES = _words(
     "group line pair piece lot lots couple bunch number row set slice slices picture photo image view pile stack part "

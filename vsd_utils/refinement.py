@@ -24,9 +24,9 @@ from typing import Any, Literal, NamedTuple
 
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
-from vsd_utils.english import BOUNDS
+from vsd_utils.english import BOUNDS, PLACES, forms, verb_like
 from vsd_utils.errors import VsdError
-from vsd_utils.relations import RELATIONS, states_relation
+from vsd_utils.relations import RELATIONS, states_relation, unpunctuated
 
 Reason = Literal[
     "accepted", "not_selected", "unclear_original", "already_diverse", "no_valid_rewrite", "not_more_diverse"
@@ -73,18 +73,20 @@ def keeps(sentence: str, row: Mapping[str, Any]) -> bool:
 def acceptable(sentence: str, row: Mapping[str, Any]) -> bool:
     """Whether a generated text may replace a sentence of the row.
 
-    One line of at most twice as many words as the longest sentence of the row and four, without a second sentence,
-    both objects and the predicted relation in it, and not one of the row's sentences but for case and punctuation.
+    One line of at most six words more than the longest sentence of the row, without a second sentence; both objects
+    and the predicted relation are in it, no word is (going by word lists) a new noun or adjective, and it is not one
+    of the row's sentences but for case and punctuation.
     """
     originals = [words(original) for original in row["sentences"]]
     count = len(words(sentence))
     return (
         sentence == " ".join(sentence.split())
-        and 3 <= count <= min(_MAX_WORDS, 4 + 2 * max(map(len, originals)))
+        and 3 <= count <= min(_MAX_WORDS, 6 + max(map(len, originals)))
         and re.fullmatch(r"[^\W_].*[\w\"')]\s*[.!]?", sentence) is not None
-        and re.search(r"[.!?:;|<>\[\]{}\"]\s", sentence) is None
+        and re.search(r"[.!?:;|<>\[\]{}\"]\s", unpunctuated(sentence, row["subject"], row["object"])) is None
         and words(sentence) not in originals
         and not _repeats(row, sentence)
+        and not _added(row, sentence)
         and keeps(sentence, row)
     )
 
@@ -98,6 +100,15 @@ def _repeats(row: Mapping[str, Any], sentence: str) -> bool:
     allowed = [Counter(source) for source in sources]
     counts = Counter(word for word in words(sentence) if word not in BOUNDS)
     return any(count > max(1, *(known[word] for known in allowed)) for word, count in counts.items())
+
+
+def _added(row: Mapping[str, Any], sentence: str) -> set[str]:
+    """Words that may tell of something new: not the row's, not of a closed class, not a word of place, no verb form."""
+    known = {
+        form for text in (row["subject"], row["object"], *row["sentences"]) for w in words(text) for form in forms(w)
+    }
+    told = (word for word in words(sentence) if word not in BOUNDS and word not in PLACES and not verb_like(word))
+    return {word for word in told if not forms(word) & known}
 
 
 def check(row: Mapping[str, Any]) -> None:

@@ -220,8 +220,8 @@ class _Sentence:
         return (at > start or bool(self.marks[start - 1])) and self.noun_phrase(at, stop)
 
 
-def _without_punctuation(sentence: str, *names: str) -> str:
-    """The sentence with the words alone of each name, whose punctuation ("t.v.") would look like the sentence's."""
+def unpunctuated(sentence: str, *names: str) -> str:
+    """The sentence in lower case with each name's words alone: its punctuation ("t.v.") would look like the sentence's."""
     sentence = sentence.casefold()
     for name in sorted({name.casefold().strip() for name in names} - {""}, key=len, reverse=True):
         alone = rf"(?<!\w){re.escape(name)}(?!\w)"
@@ -242,7 +242,7 @@ def statement(sentence: str, subject: str, object: str, *, head: bool = False) -
     name, or the word before its "of", will do where the whole name is absent ("light" for "street light", "slices"
     for "slices of pizza"). Never raises, whatever the text.
     """
-    text = english.read(_without_punctuation(sentence, subject, object))
+    text = english.read(unpunctuated(sentence, subject, object))
     found = []
     for name in (subject, object):
         found.append(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from vsd_utils.refinement import check, choose, hopeless, refined
 
@@ -33,6 +34,27 @@ REFINE_SET = (
     "{subject} is {relation} the {object} (or the same from the {object}'s side), and has to use the words "
     '"{subject}" and "{object}". Answer with the three sentences alone, one a line, without numbers.'
 )
+
+
+# transformers' own default for top_k.
+_MOST_LIKELY = 50
+
+
+class _Nucleus(LogitsProcessor):  # type: ignore[misc]
+    """Temperature, the 50 most likely tokens, and of these the first that together reach ``top_p``.
+
+    transformers' own top-p sorts the whole vocabulary for every token, a quarter of the time of a small model on a CPU.
+    """
+
+    def __init__(self, temperature: float, top_p: float) -> None:
+        self.temperature, self.top_p = temperature, top_p
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores of shape (sequences, vocabulary) with all other tokens at minus infinity."""
+        values, tokens = (scores / self.temperature).topk(min(_MOST_LIKELY, scores.shape[-1]))
+        share = values.softmax(-1)
+        values = values.masked_fill(share.cumsum(-1) - share >= self.top_p, float("-inf"))
+        return torch.full_like(scores, float("-inf")).scatter(-1, tokens, values)
 
 
 class Settings(BaseModel):
@@ -138,8 +160,9 @@ def generate(
             attention_mask=attention,
             past_key_values=cache,
             do_sample=True,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
+            logits_processor=LogitsProcessorList([_Nucleus(settings.temperature, settings.top_p)]),
+            temperature=1.0,
+            top_p=1.0,
             top_k=0,
             repetition_penalty=1.0,
             max_new_tokens=settings.max_new_tokens,
