@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
-from vsd_utils.english import BOUNDS, PLACES, forms, verb_like
+from vsd_utils.english import BE, BOUNDS, PLACES, forms, verb_like
 from vsd_utils.errors import VsdError
 from vsd_utils.relations import RELATIONS, states_relation, unpunctuated
 
@@ -94,12 +94,16 @@ def acceptable(sentence: str, row: Mapping[str, Any]) -> bool:
 def _repeats(row: Mapping[str, Any], sentence: str) -> bool:
     """A weak model goes round in circles ("the sofa in a sofa is a sofa's box"): a noun or verb once too often.
 
-    Allowed is as often as in the names or in a sentence of the row; articles, prepositions and the like are free.
+    Allowed is as often as in the names or in a sentence of the row; articles, prepositions and the like are free. Forms
+    of "be" count together ("the room is the car is resting on the box").
     """
-    sources = [words(f"{row['subject']} {row['object']}"), *map(words, row["sentences"])]
-    allowed = [Counter(source) for source in sources]
-    counts = Counter(word for word in words(sentence) if word not in BOUNDS)
-    return any(count > max(1, *(known[word] for known in allowed)) for word, count in counts.items())
+
+    def count(text: str) -> Counter[str]:
+        found = ("be" if word in BE else word for word in words(text))
+        return Counter(word for word in found if word == "be" or word not in BOUNDS)
+
+    allowed = [count(source) for source in (f"{row['subject']} {row['object']}", *row["sentences"])]
+    return any(times > max(1, *(known[word] for known in allowed)) for word, times in count(sentence).items())
 
 
 def _added(row: Mapping[str, Any], sentence: str) -> set[str]:

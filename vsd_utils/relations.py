@@ -221,7 +221,7 @@ class _Sentence:
 
 
 def unpunctuated(sentence: str, *names: str) -> str:
-    """The sentence in lower case with each name's words alone: its punctuation ("t.v.") would look like the sentence's."""
+    """The sentence in lower case with each name's words alone: its own punctuation ("t.v.") would mislead."""
     sentence = sentence.casefold()
     for name in sorted({name.casefold().strip() for name in names} - {""}, key=len, reverse=True):
         alone = rf"(?<!\w){re.escape(name)}(?!\w)"
