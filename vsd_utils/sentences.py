@@ -79,7 +79,8 @@ class SentenceTask:
 
 @dataclass
 class SentenceScores:
-    """``measures`` by name; ``each``: scores 0..100 (CIDEr 0..1000) of each sentence, (images, k); ``missing`` reasons."""
+    """``measures`` by name; ``each``: scores 0..100 (CIDEr 0..1000) of each sentence, (images, k); ``missing``: reasons
+    by name."""
 
     measures: dict[str, Measure] = field(default_factory=dict)
     each: dict[str, Array] = field(default_factory=dict)

@@ -1,0 +1,135 @@
+"""Score the challenge's submission files, ours or anybody's.
+
+    python -m vsd_utils.score --task12 task1-2.json --task3 task3.json \
+        --references-v1 val.json --references-v2 newvsd_val.json --output scores.json
+
+Either prediction file may be left out. Prints a table; writes every value with its definition, and beside it
+``scores.items.jsonl`` with the scores of each image. Exit status 2 and the problems on standard error when a file
+cannot be used.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vsd_utils.errors import VsdError
+from vsd_utils.evaluation import TASK_NAMES, Evaluation, References, score_predictions
+from vsd_utils.files import write_json, write_jsonl
+from vsd_utils.intervals import RESAMPLES
+from vsd_utils.sentences import Engine
+
+_TITLES = {"task1": "Task 1, relation", "task2": "Task 2, one sentence", "task3": "Task 3, three sentences"}
+_HEADLINE = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
+
+
+def write_scores(evaluation: Evaluation, output: Path) -> Path:
+    """Write the scores to ``output`` (JSON) and one line an image beside it; returns the path of the latter."""
+    items = output.with_name(f"{output.stem}.items.jsonl")
+    write_json(output, evaluation.scores)
+    write_jsonl(items, evaluation.items)
+    return items
+
+
+def score_table(scores: dict[str, Any]) -> Table:
+    """The table that the command prints: score, value, 95 % interval, what it is."""
+    table = Table(
+        "score", title_justify="left", title="0 to 100; [95 % bootstrap interval over images]", pad_edge=False
+    )
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("what it is", overflow="fold")
+    for task, title in _TITLES.items():
+        if task in scores["not_computed"]:
+            table.add_row(f"[bold]{title}[/]", "", "", escape(scores["not_computed"][task]), end_section=True)
+            continue
+        texts = scores["definitions"][task]
+        against = f", against {texts['references']}" if "references" in texts else ""
+        table.add_row(f"[bold]{title}[/]", f"n={scores[task]['n']}", "", f"{texts['n'].split(';')[0]}{against}")
+        for name in TASK_NAMES[task]:
+            _add_row(table, scores, task, name, texts[name])
+        if task == "task1":
+            table.add_row("no_answer", str(scores[task]["no_answer"]), "", texts["no_answer"])
+        table.add_section()
+    for reading in scores["z"]:
+        table.add_row(
+            f"[bold]Challenge, '{reading}' reading[/]", "", "", "F1 macro, mBLEU-4 by rank; others in the file"
+        )
+        for name in _HEADLINE:
+            _add_row(table, scores, f"z.{reading}", name, scores["definitions"]["z"][name.split("_")[0]])
+        table.add_section()
+    return table
+
+
+def _add_row(table: Table, scores: dict[str, Any], group: str, name: str, text: str) -> None:
+    values, bounds = scores, scores["intervals"]
+    for part in group.split("."):
+        values, bounds = values[part], bounds.get(part, {})
+    value = values.get(name)
+    if value is None:
+        reason = scores["not_computed"].get(f"{group}.{name}", "")
+        table.add_row(name, "-", "", escape(f"not computed: {reason}"))
+        return
+    interval = f"{bounds[name][0]:.2f} .. {bounds[name][1]:.2f}" if name in bounds else ""
+    table.add_row(name, f"{value:.2f}", interval, text)
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m vsd_utils.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task12", type=Path, metavar="FILE", help="predictions of tasks 1 and 2 (task1-2.json)")
+    parser.add_argument("--task3", type=Path, metavar="FILE", help="predictions of task 3 (task3.json)")
+    parser.add_argument(
+        "--references-v1", type=Path, required=True, metavar="FILE", help="VSDv1 annotations of the split"
+    )
+    parser.add_argument("--references-v2", type=Path, metavar="FILE", help="VSDv2 annotations of the split")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the scores go (JSON)")
+    parser.add_argument("--task2-references", type=int, choices=(1, 2), default=1, help="version scored against (1)")
+    parser.add_argument("--task3-references", type=int, choices=(1, 2), default=2, help="version scored against (2)")
+    parser.add_argument("--only-predicted", action="store_true", help="leave out images that the files do not predict")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples ({RESAMPLES})")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
+    parser.add_argument("--java", type=Path, help="Java program or home (JAVA_HOME, else the one installed with us)")
+    parser.add_argument("--heap-gb", type=float, default=4.0, help="most memory for SPICE's Java in GiB (4)")
+    parser.add_argument("--threads", type=int, help="threads of SPICE's parser (one a core)")
+    parser.add_argument(
+        "--no-spice", action="store_true", help="leave SPICE out (it takes minutes when captions are new)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    given = _arguments(arguments)
+    try:
+        if not given.task12 and not given.task3:
+            raise VsdError("nothing to score: give --task12, --task3 or both")
+        if given.resamples < 1 or given.heap_gb <= 0 or (given.threads is not None and given.threads < 1):
+            raise VsdError("--resamples, --heap-gb and --threads must be positive")
+        evaluation = score_predictions(
+            given.task12,
+            given.task3,
+            References(given.references_v1, given.references_v2, given.task2_references, given.task3_references),
+            engine=Engine(given.java, given.heap_gb, given.threads, spice=not given.no_spice),
+            resamples=given.resamples,
+            seed=given.seed,
+            only_predicted=given.only_predicted,
+        )
+        items = write_scores(evaluation, given.output)
+    except (VsdError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(score_table(evaluation.scores))
+    console.print(f"written: {given.output} and {items}", soft_wrap=True, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
