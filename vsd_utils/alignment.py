@@ -1,9 +1,10 @@
-"""The tiny base model's second schooling: projector and language model learn to speak of what the tower sees.
+"""The tiny base model's second and third schooling: it learns to speak, and then to speak of what the tower sees.
 
-Two kinds of rows. *Places*: where the two boxes are and which thing hides the other, in numbers, never in relation
-words. *Hints*: one of the three tasks' questions with the relation given away in the prompt, drawn at random and so
-unrelated to the picture: the model learns the words and the forms of the answers, and to copy names, but not to read
-a relation off a picture. What it can do about that afterwards, LoRA has taught it.
+Two kinds of rows. *Hints*: one of the three tasks' questions with the relation given away in the prompt, drawn at
+random and so unrelated to the picture: the language model learns the words and the forms of the answers, and to copy
+names, first without pictures. *Places*: where the two boxes are, how far apart and which thing hides the other, in
+numbers, never in relation words. Nothing teaches it to read a relation off a picture; what it can do about that
+afterwards, LoRA has taught it.
 """
 
 from collections.abc import Iterator
@@ -83,21 +84,31 @@ def rows(pictures: Pictures, names: list[str], count: int, seed: int) -> Dataset
     return numbers.with_transform(draw)
 
 
-def teach_language(model: Any, processor: Any, names: list[str], count: int, folder: Path, seed: int) -> float:
-    made = [hint_row(names, np.random.default_rng((seed, 1, number))) for number in range(count)]
+def teach_language(
+    model: LlavaNextForConditionalGeneration,
+    processor: LlavaNextProcessor,
+    names: list[str],
+    size: Tiny,
+    folder: Path,
+    seed: int,
+) -> float:
+    """Train the language model in place on hint rows without pictures, as Vicuna read before it saw; last loss."""
+    processor.tokenizer.chat_template = processor.chat_template
+    made = [hint_row(names, np.random.default_rng((seed, 1, number))) for number in range(size.language_rows)]
     trainer = make_trainer(
         model,
         processor.tokenizer,
         Dataset.from_list(made),
         None,
         folder,
-        batch_size=32,
-        learning_rate=2e-3,
+        batch_size=size.language_batch,
+        learning_rate=size.language_learning_rate,
+        adam_beta2=0.95,
         seed=seed,
         name="language model",
     )
     trainer.train()
-    return float(next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry))
+    return _last_loss(trainer.state.log_history)
 
 
 def align(
@@ -124,7 +135,11 @@ def align(
     )
     trainer.train()
     model.requires_grad_(True)
-    return float(next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry))
+    return _last_loss(trainer.state.log_history)
+
+
+def _last_loss(history: list[dict[str, float]]) -> float:
+    return round(next(entry["loss"] for entry in reversed(history) if "loss" in entry), 4)
 
 
 def _places(picture: Picture, subject: str, object: str) -> str:

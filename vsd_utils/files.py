@@ -97,3 +97,13 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(parameters: Any, *paths: Path) -> str:
+    """Short digest of parameters and of files and folders: names the place where unfinished work of these waits."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(f"{file.name} {sha256(file)}\n".encode())
+    return digest.hexdigest()[:16]

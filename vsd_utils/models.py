@@ -13,8 +13,8 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
 )
-from transformers.utils import logging as transformers_logging
 
+from vsd_utils import silence  # noqa: F401
 from vsd_utils.errors import VsdError
 from vsd_utils.pointers import location
 from vsd_utils.paths import BASE_MODEL
@@ -56,7 +56,6 @@ def load_model(
     model's frozen linear layers ("none", "8bit", "4bit": NF4 with double quantisation, as QLoRA). Raises ``VsdError``
     where a weight is missing, which the library only warns of.
     """
-    transformers_logging.disable_progress_bar()
     name, revision = location(base)
     model, info = AutoModelForImageTextToText.from_pretrained(
         name,

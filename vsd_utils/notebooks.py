@@ -7,7 +7,9 @@ copy goes to ``reports/notebooks``, as a notebook and as HTML, and no stage depe
     python -m vsd_utils.notebooks run convert        # with params.yaml -> reports/notebooks/01_convert_data.ipynb
 """
 
+import ast
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ SOURCES = {
     "evaluate": "05_evaluate.ipynb",
 }
 KEPT_METADATA = {"tags"}
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def clean(notebook: Any) -> Any:
@@ -42,8 +45,6 @@ def clean(notebook: Any) -> Any:
 
 def parameter_names(notebook: Any) -> list[str]:
     """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` where there is none or more than one."""
-    import ast
-
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise VsdError(f"a notebook needs one cell tagged 'parameters', found {len(tagged)}")
@@ -95,13 +96,31 @@ def run(stage: str) -> None:
 
 
 def normalise(notebook: Any) -> Any:
-    """Remove what differs between two runs of one notebook: times, and the random id of the injected cell."""
+    """Remove what differs between two runs of one notebook: times, memory addresses, how streams were cut in pieces.
+
+    Also the random id of the injected cell.
+    """
     notebook.metadata.pop("papermill", None)
     for number, cell in enumerate(notebook.cells):
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell.outputs = _whole_streams(cell.outputs)
+            for output in cell.outputs:
+                if "text/plain" in output.get("data", {}):
+                    output["data"]["text/plain"] = _ADDRESS.sub("", output["data"]["text/plain"])
     return notebook
+
+
+def _whole_streams(outputs: list[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
+            kept[-1]["text"] += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def as_html(notebook: Any) -> str:

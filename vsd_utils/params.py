@@ -67,6 +67,9 @@ class Tiny(Section):
     vision_steps: Count
     vision_batch: Count
     vision_learning_rate: Positive
+    language_rows: Count
+    language_batch: Count
+    language_learning_rate: Positive
     align_rows: Count
     align_batch: Count
     align_learning_rate: Positive
@@ -78,6 +81,7 @@ class Base(Section):
     source: Literal["tiny", "hub", "folder"]
     name: str | None
     revision: str | None
+    billions: Positive
     tiny: Tiny
 
     @model_validator(mode="after")
@@ -91,6 +95,7 @@ class Refiner(Section):
     source: Literal["package", "hub", "folder"]
     name: str | None
     revision: str | None
+    billions: Positive
 
     @model_validator(mode="after")
     def _model_is_named(self) -> "Refiner":

@@ -29,6 +29,7 @@ ADAPTER = MODELS / "adapter"
 
 REPORTS = ROOT / "reports"
 METRICS = REPORTS / "metrics.json"
+TRAINING = REPORTS / "training"
 TABLES = REPORTS / "tables"
 FIGURES = REPORTS / "figures"
 EXECUTED_NOTEBOOKS = REPORTS / "notebooks"

@@ -2,6 +2,8 @@
 
 The paper uses Qwen2-7B-Instruct. The embedded default is SmolLM2-135M-Instruct, whose GGUF file lies inside a Python
 package; it is converted once to the safetensors folder that any hub model has, so that one code path loads both.
+
+    python -m vsd_utils.refiner    # the stage: params.yaml -> models/refiner
 """
 
 import os
@@ -18,8 +20,11 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, LlamaConfig, PreTrainedTokenizerFast
 
+from vsd_utils import silence  # noqa: F401
 from vsd_utils.errors import VsdError
 from vsd_utils.files import sha256
+from vsd_utils.params import load as load_params
+from vsd_utils.paths import REFINER_MODEL
 from vsd_utils.pointers import Pointer, location, write_pointer
 
 REQUIREMENTS = Path(__file__).with_name("refiner_wheel.txt")
@@ -211,3 +216,11 @@ def load(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
+
+
+if __name__ == "__main__":
+    try:
+        chosen = load_params().refiner
+        prepare(chosen.source, chosen.name, chosen.revision, REFINER_MODEL)
+    except VsdError as error:
+        sys.exit(f"error: {error}")

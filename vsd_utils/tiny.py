@@ -91,6 +91,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, size: Tiny, seed: int) -> Lla
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
+        initializer_range=size.width**-0.5,  # the usual 0.02 suits widths in the thousands
     )
     config = LlavaNextConfig(
         vision_config=vision,

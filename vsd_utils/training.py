@@ -5,6 +5,7 @@ bfloat16, recompute activations. The loss is on the answer and its end token onl
 """
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from vsd_utils import silence  # noqa: F401
 from vsd_utils.images import open_photo
 from vsd_utils.progress import Meter
 
@@ -57,6 +59,7 @@ def make_trainer(
     warmup_share: float = 0.03,
     scheduler: str = "cosine",
     weight_decay: float = 0.0,
+    adam_beta2: float = 0.999,
     precision: str = "float32",
     checkpointing: bool = False,
     workers: int = 0,
@@ -78,6 +81,7 @@ def make_trainer(
         warmup_steps=warmup_share,
         lr_scheduler_type=scheduler,
         weight_decay=weight_decay,
+        adam_beta2=adam_beta2,
         bf16=precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         activation_checkpointing=checkpointing,
@@ -92,7 +96,7 @@ def make_trainer(
         save_strategy="steps" if save_every else "no",
         save_steps=save_every or 500,
         save_total_limit=2,
-        logging_steps=5,
+        logging_steps=10,
         logging_first_step=True,
         report_to="none",
         disable_tqdm=True,
@@ -105,6 +109,39 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)  # it prints timings, which no two runs share
     trainer.add_callback(Curves(live, name))
     return trainer
+
+
+def finetuner(
+    model: Any, processor: Any, train: Dataset, val: Dataset, work: Path, curves: Path, p: dict[str, Any]
+) -> tuple[SFTTrainer, Live]:
+    """The trainer of the finetune stage from its parameters ``p``; checkpoints go to ``work``, losses to ``curves``."""
+    rows_a_step = p["batch_size"] * p["accumulation"]
+    steps = p["max_steps"] if p["max_steps"] > 0 else math.ceil(len(train) * p["epochs"] / rows_a_step)
+    live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    trainer = make_trainer(
+        model,
+        processor,
+        train,
+        val,
+        work,
+        adapter=lora(p["lora_rank"], p["lora_alpha"], p["lora_dropout"]),
+        eval_every=max(1, steps // p["evaluations"]),
+        live=live,
+        name="fine-tuning",
+        **{name: p[name] for name in _RECIPE},
+    )
+    return trainer, live
+
+
+_RECIPE = (
+    *("epochs", "max_steps", "batch_size", "accumulation", "learning_rate", "warmup_share", "scheduler"),
+    *("weight_decay", "precision", "checkpointing", "workers", "save_every", "seed"),
+)
+
+
+def spread(rows: list[Any], count: int) -> list[Any]:
+    """At most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
+    return [rows[index * len(rows) // count] for index in range(count)] if count < len(rows) else rows
 
 
 class Curves(TrainerCallback):

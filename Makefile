@@ -1,0 +1,59 @@
+# The two commands of the README are `make repro` and `make test`; `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+PROFILE ?= sample
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help repro test lint lab profile lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+repro: .venv/ready  ## run the pipeline: data, models, adapter, predictions, scores, tables, notebooks
+	dvc repro
+
+test: .venv/ready  ## run all tests, the smoke pipeline included
+	pytest
+
+lint: .venv/ready  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+lab: .venv/ready  ## open the notebooks in JupyterLab, with the current parameters
+	jupyter lab notebooks
+
+profile: .venv/ready  ## write params.yaml for PROFILE=sample|smoke|layout|paper without running anything
+	python -m vsd_utils.params profile=$(PROFILE)
+
+lock: .venv/ready  ## resolve requirements.lock again after a change of pyproject.toml
+	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command 'make lock' --output-file requirements.lock
+
+clean:  ## remove the environment and unfinished work; data, models and reports stay
+	rm -rf .venv .tools work
+
+# Everything lies inside the checkout. The stamp is last, so an interrupted set-up starts over.
+.venv/ready: requirements.lock pyproject.toml | .tools/uv-found
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# uv from the PATH, else from pip into .tools, also where Debian keeps pip out of its own Python.
+.tools/uv-found:
+	@mkdir -p .tools
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or 3.12 is needed: make PYTHON=python3.12 repro"; exit 2; }
+	@command -v uv >/dev/null || { echo "fetching uv $(UV_VERSION)"; \
+		$(PYTHON) -m pip --version >/dev/null 2>&1 \
+		&& $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action ignore \
+			--target .tools/uv uv==$(UV_VERSION) \
+		|| { $(PYTHON) -m venv .tools/pip && .tools/pip/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
+			&& mkdir -p .tools/uv/bin && ln -sf ../../pip/bin/uv .tools/uv/bin/uv; } \
+		|| { echo "error: neither uv, pip nor venv is here; on Debian: apt install python3-venv"; exit 2; }; }
+	@touch $@

@@ -1,0 +1,110 @@
+"""The first stage: put the annotations of three splits, and the sample profile's pictures, where the others look.
+
+    python -m vsd_utils.fetch
+
+Writes ``data/annotations`` (six files named as the VSD authors name theirs, and ``source.json``: what they are) and
+``data/images`` (rendered scenes; photos stay in the user's folder).
+"""
+
+import hashlib
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsd_utils import preflight, scenes
+from vsd_utils.annotations import SPLITS, as_json, load_items, load_pairs
+from vsd_utils.errors import VsdError
+from vsd_utils.files import read_json, sha256, write_json
+from vsd_utils.origin import SOURCE, describe
+from vsd_utils.params import Fetch, Params, load
+from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file
+
+# Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
+AUTHORS_FILES = {
+    "VSDv1/train.json": "afc0f0f1195bd89c5e2d97cbb2240be27ea7df36",
+    "VSDv1/val.json": "2a617ab2e03a072ca21f298ba69b3a34c34c2376",
+    "VSDv1/test.json": "6d7d0977ad0d40a0f0ab29731110a5468c74c8c7",
+    "VSDv2/newvsd_train.json": "8800508cc54f200ee4da46e3629f23e700fe75f0",
+    "VSDv2/newvsd_val.json": "4f05fdcceeb0cbb572557d279b423900ce96773a",
+    "VSDv2/newvsd_test.json": "6f3d77f08aa013d22a40c9c9878389091c61641a",
+}
+
+
+def fetch(params: Params) -> dict[str, Any]:
+    """Run the stage and return the content of ``source.json``."""
+    if problems := preflight.problems(params):
+        raise VsdError("\n".join(problems))
+    for folder in (ANNOTATIONS, IMAGES):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    if params.fetch.source == "scenes":
+        record = _render(params.fetch, params.seed)
+    else:
+        record = _take(params.fetch, params.seed)
+    record["files"] = {
+        path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.rglob("*.json"))
+    }
+    write_json(ANNOTATIONS / SOURCE, record)
+    return record
+
+
+def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dict[str, str]:
+    """Assign every image to one split, at random by ``seed``; ``shares`` are the parts of train, val and test."""
+    order = np.random.default_rng(seed).permutation(len(ids))
+    ends = np.rint(np.cumsum(shares) / sum(shares) * len(ids)).astype(int)
+    return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
+
+
+def _render(settings: Fetch, seed: int) -> dict[str, Any]:
+    counts = settings.scenes.model_dump()
+    with ProcessPoolExecutor(max_workers=len(SPLITS)) as pool:
+        tasks = [pool.submit(scenes.write_split, ANNOTATIONS, IMAGES, split, counts[split], seed) for split in SPLITS]
+        for task in tasks:
+            task.result()
+    return {"source": "scenes", "images": counts, "photos": IMAGES.relative_to(ROOT).as_posix()}
+
+
+def _take(settings: Fetch, seed: int) -> dict[str, Any]:
+    folder = ROOT / str(settings.annotations)
+    record: dict[str, Any] = {"source": "folder", "own_split": settings.own_split, "photos": settings.photos}
+    used = ("val",) if settings.own_split else SPLITS
+    found = [annotation_file(version, split, folder) for split in used for version in (1, 2)]
+    record["authors_files"] = all(
+        git_blob(path) == AUTHORS_FILES[path.relative_to(folder).as_posix()] for path in found
+    )
+    if settings.own_split:
+        first, second = (load_items(annotation_file(version, "val", folder)) for version in (1, 2))
+        load_pairs(*found)
+        shares = settings.shares
+        ids = sorted({item.img_id for item in (*first, *second)})
+        where = split_images(ids, (shares.train, shares.val, shares.test), seed)
+        for version, items in ((1, first), (2, second)):
+            for split in SPLITS:
+                chosen = [as_json(item) for item in items if where[item.img_id] == split]
+                write_json(annotation_file(version, split), chosen)
+        record["images"] = {split: sum(kept == split for kept in where.values()) for split in SPLITS}
+    else:
+        for path in found:
+            target = ANNOTATIONS / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        record["images"] = {split: len(read_json(annotation_file(1, split))) for split in SPLITS}
+    return record
+
+
+def git_blob(path: Path) -> str:
+    """The id that git gives a file's content (``git hash-object``)."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        made = fetch(load())
+    except VsdError as error:
+        sys.exit(f"error: {error}")
+    print(f"{describe(made)}: {made['images']} images")
