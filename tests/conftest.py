@@ -13,3 +13,7 @@ def real_vsd() -> Path:
     if not REAL_VSD.is_dir():
         pytest.skip(f"the real annotations are not at {REAL_VSD}")
     return REAL_VSD
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: minutes when SPICE has not parsed the real captions here before")

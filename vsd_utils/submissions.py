@@ -215,9 +215,11 @@ def _pair_problems(entry: ClassifiedEntry, item: Item) -> list[str]:
         if triple.pair in wanted:
             continue
         boxes = [pair[2:] for pair in wanted if pair[:2] == triple.pair[:2]]
-        why = f"their boxes are {[list(box) for box in boxes[0]]}, found " if boxes else "no such pair, found "
         found = f"{triple.s!r} {list(triple.s_bbox)} and {triple.o!r} {list(triple.o_bbox)}"
-        problems.append(f"triple_list.{number}: the references have {why}{found}")
+        known = (
+            f"the pair's boxes are {list(boxes[0][0])} and {list(boxes[0][1])}" if boxes else "there is no such pair"
+        )
+        problems.append(f"triple_list.{number}: in the references {known}, found {found}")
     for pair, count in wanted.items():
         if given[pair] not in (1, count):
             times = f"{given[pair]} times, expected {count}" if given[pair] else "not answered"

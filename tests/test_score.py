@@ -1,0 +1,249 @@
+"""The scoring command and the submission files, as a stranger would use them."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vsd_utils.annotations import Item, load_items
+from vsd_utils.baselines import human_submission, predict_relations, template_submission
+from vsd_utils.errors import VsdError
+from vsd_utils.evaluation import References, Submission, compare_systems, disagreements, score_systems
+from vsd_utils.files import read_json, read_jsonl, write_json
+from vsd_utils.paths import ROOT, annotation_file
+from vsd_utils.published import COLUMNS, comparison_table, load_published
+from vsd_utils.relations import RELATIONS
+from vsd_utils.score import main
+from vsd_utils.sentences import Engine
+from vsd_utils.submissions import SubmissionError, export_submission, predicted_relations, read_submission
+
+BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
+
+
+def item(img_id: str, *labels: str, names: tuple[str, str] = ("cow's ear", 'the "t.v."')) -> Item:
+    triples = [{"s": names[0], "o": names[1], "p": label} | BOXES for label in labels]
+    return Item.model_validate({"img_id": img_id, "triple_list": triples, "captions": ["a caption"]})
+
+
+def entry(img_id: str, *labels: str, sentence: Any = ("a sentence",), **changed: Any) -> dict[str, Any]:
+    triples = [
+        triple.model_dump(mode="json") | {"p": label} | changed
+        for triple, label in zip(item(img_id, *["on"] * len(labels)).triple_list, labels, strict=True)
+    ]
+    return {"img_id": img_id, "triple_list": triples, "description": sentence}
+
+
+ITEMS = [item(name, "on") for name in "abcdef"]
+GOOD = [entry(name, "on") for name in "abcdef"]
+
+
+def test_every_problem_is_reported_with_its_place(tmp_path) -> None:
+    broken = [
+        GOOD[0],
+        GOOD[0],
+        entry("b", "beside"),
+        entry("c", "on", sentence=["one", "two"]),
+        entry("d", "on", s="horse"),
+        entry("e", "on", s_bbox=[0, 10, 0, 11]),
+        entry("z", "on"),
+        {"img_id": "f", "description": "no triples"},
+        "no entry",
+    ]
+    write_json(tmp_path / "task1-2.json", broken)
+    with pytest.raises(SubmissionError) as caught:
+        read_submission(tmp_path / "task1-2.json", "1-2", [*ITEMS, item("g", "on")])
+    said = "\n".join(caught.value.problems)
+    for expected in (
+        "item 1 (img_id 'a'): duplicate img_id, first in item 0",
+        "item 2 (img_id 'b'), triple_list.0.p: unknown label 'beside'; the nine are on, in,",
+        "item 3 (img_id 'c'), description: 2 sentences, expected 1",
+        "item 4 (img_id 'd'), triple_list.0: in the references there is no such pair, found 'horse'",
+        "item 5 (img_id 'e'), triple_list.0: in the references the pair's boxes are [0, 10, 0, 10] and",
+        "item 6 (img_id 'z'): the references have no such image",
+        "item 7 (img_id 'f'), triple_list: is missing",
+        "item 8, the item:",
+        "img_id 'g' is missing; the references have 7 images",
+    ):
+        assert expected in said, said
+    assert "task1-2.json" in str(caught.value)
+    write_json(tmp_path / "task3.json", [{"img_id": name, "description": ["x"] * 2} for name in "abcdef"] * 9)
+    with pytest.raises(SubmissionError, match="and 34 more"):
+        read_submission(tmp_path / "task3.json", "3", ITEMS)
+
+
+@settings(max_examples=50)
+@given(st.permutations(range(4)), st.lists(st.sampled_from([*RELATIONS, ""]), min_size=3, max_size=3))
+def test_order_means_nothing(order, given_labels) -> None:
+    several = item("m", "on", "under", "in")
+    predicted = [entry("m", *given_labels), *GOOD[:3]]
+    shuffled = [predicted[number] for number in order]
+    references = [several, *ITEMS[:3]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "task1-2.json")
+        write_json(path, shuffled)
+        entries = read_submission(path, "1-2", references)
+    assert [one.img_id for one in entries] == ["m", "a", "b", "c"]
+    answers = predicted_relations(entries[0], several)
+    assert sorted(answers) == sorted(given_labels)
+    right = sum(a == g for a, g in zip(answers, ("on", "under", "in"), strict=True))
+    assert right == len({*given_labels} & {"on", "under", "in"})
+
+
+def test_predictions_come_back_from_their_files(tmp_path) -> None:
+    rows = []
+    for name in "abcdef":
+        head = {"id": f"{name}#0", "img_id": name}
+        rows += [head | {"task": 1, "sentences": ["on" if name < "d" else "well, on"]}]
+        rows += [
+            head | {"task": 2, "sentences": [f"{name} \u2028 'q'"]},
+            head | {"task": 3, "sentences": ["", name, "x\ny"]},
+        ]
+    first, third = export_submission(reversed(rows), ITEMS, tmp_path)
+    entries = read_submission(first, "1-2", ITEMS)
+    assert [e.triple_list[0].p for e in entries] == ["on"] * 3 + [""] * 3
+    assert [e.description[0] for e in entries] == [f"{name} \u2028 'q'" for name in "abcdef"]
+    assert read_submission(third, "3", ITEMS)[1].description == ("", "b", "x\ny")
+    with pytest.raises(SubmissionError, match=r"'a#0' of task 3: is missing"):
+        export_submission(rows[:2] + rows[3:], ITEMS, tmp_path)
+    with pytest.raises(SubmissionError, match="no such triple"):
+        export_submission([rows[0] | {"id": "a#7"}], ITEMS, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def real(real_vsd: Path, tmp_path_factory) -> Path:
+    """Thirty real images, a template system and what people wrote."""
+    folder = tmp_path_factory.mktemp("real")
+    items, others = (load_items(annotation_file(version, "val", real_vsd))[500:530] for version in (1, 2))
+    for version, known in (("v1", items), ("v2", others)):
+        write_json(folder / f"{version}.json", [one.model_dump(mode="json") for one in known])
+    always = {one.img_id: ["on"] * len(one.triple_list) for one in items}
+    for name, files in (("on", template_submission(items, always)), ("people", human_submission(items, others))):
+        write_json(folder / name / "task1-2.json", files[0])
+        write_json(folder / name / "task3.json", files[1])
+    return folder
+
+
+def test_the_command(real, tmp_path, monkeypatch) -> None:
+    files = ["--task12", "on/task1-2.json", "--task3", "on/task3.json", "--references-v1", "v1.json", "--references-v2"]
+    command = [
+        sys.executable,
+        "-m",
+        "vsd_utils.score",
+        *files,
+        "v2.json",
+        "--no-spice",
+        "--resamples",
+        "200",
+        "--output",
+    ]
+    for name in ("one.json", "two.json"):
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "VSD_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*command, str(tmp_path / name)], cwd=real, capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr.decode()
+    table = done.stdout.decode()
+    assert "mbleu4_by_rank" in table
+    assert "not computed: SPICE was switched off" in table
+    scores = read_json(tmp_path / "one.json")
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert str(real) not in (tmp_path / "one.json").read_text()
+    assert scores["task2"]["spice"] is None
+    assert scores["not_computed"]["task2.spice"] == "SPICE was switched off"
+    assert scores["z"]["code"]["overall_macro_by_rank"] is None
+    low, high = scores["intervals"]["task2"]["bleu4"]
+    assert low <= scores["task2"]["bleu4"] <= high
+    rows = read_jsonl(tmp_path / "one.items.jsonl")
+    assert [row["img_id"] for row in rows] == [one.img_id for one in load_items(real / "v1.json")]
+    for row in rows:
+        assert len(row["task3"]["mbleu4_by_sentence"]) == 3
+        assert row["task2"]["relation_in_sentence"] == [100.0 * (row["relation"] == "on")] or row["relation"] == "above"
+    mean = sum(row["task2"]["rouge_l"][0] for row in rows) / len(rows)
+    assert scores["task2"]["rouge_l"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_the_command_says_what_is_wrong(real, tmp_path, capsys) -> None:
+    shared = ["--references-v1", str(real / "v1.json"), "--output", str(tmp_path / "scores.json"), "--no-spice"]
+    assert main(shared) == 2
+    assert "give --task12, --task3 or both" in capsys.readouterr().err
+    assert main(["--task3", str(real / "on/task3.json"), *shared]) == 2
+    assert "VSDv2 annotation file is needed" in capsys.readouterr().err
+    assert main(["--task12", str(real / "on/task3.json"), *shared]) == 2
+    said = capsys.readouterr().err
+    assert "60 problems, nothing was scored" in said
+    assert "triple_list: is missing" in said
+    assert "description: 3 sentences, expected 1" in said
+    assert main(["--task12", str(tmp_path / "none.json"), *shared]) == 2
+    assert "none.json: no such file" in capsys.readouterr().err
+    (tmp_path / "cut.json").write_text('[{"img_id": ')
+    assert main(["--task12", str(tmp_path / "cut.json"), *shared]) == 2
+    assert "not JSON" in capsys.readouterr().err
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
+    systems = {name: Submission(real / name / "task1-2.json", real / name / "task3.json") for name in ("on", "people")}
+    references = References(real / "v1.json", real / "v2.json")
+    engine = Engine(cache=tmp_path, spice=False)
+    both = score_systems(systems, references, engine=engine, resamples=100)
+    alone = score_systems({"people": systems["people"]}, references, engine=engine, resamples=100)
+    assert alone["people"].scores == both["people"].scores
+    compared = compare_systems(both["people"], both["on"], resamples=100)
+    assert compared["task1.accuracy"].difference == pytest.approx(100 - both["on"].scores["task1"]["accuracy"])
+    assert compared["task1.accuracy"].p == pytest.approx(1 / 101)
+    assert "z.code.z1_macro" in compared
+    assert disagreements(both["on"]) == {"high_spice_wrong_relation": [], "low_spice_right_relation": []}
+
+    content = read_json(real / "on/task1-2.json")
+    write_json(tmp_path / "few.json", content[:1])
+    with pytest.raises(SubmissionError, match="29 problems"):
+        score_systems({"few": Submission(tmp_path / "few.json", None)}, references, engine=engine)
+    few = score_systems(
+        {"few": Submission(tmp_path / "few.json", None)}, references, engine=engine, only_predicted=True
+    )
+    scores = few["few"].scores
+    assert scores["task2"]["n"] == 1
+    assert "two images" in scores["not_computed"]["task2.cider"]
+    assert "two images" in scores["not_computed"]["intervals"]
+    assert scores["not_computed"]["task3"]
+    with pytest.raises(VsdError, match="same images"):
+        compare_systems(few["few"], both["on"])
+
+
+def test_image_free_baselines_rank_as_measured_before(real_vsd) -> None:
+    items = load_items(annotation_file(1, "val", real_vsd))
+    train = [triple for one in items[:1800] for triple in one.triple_list]
+    test = [one.triple_list[0] for one in items[1800:]]
+    predicted = predict_relations(train, test)
+    right = {
+        name: sum(p == t.p for p, t in zip(given_, test, strict=True)) / len(test) for name, given_ in predicted.items()
+    }
+    assert {*predicted["majority"]} == {"on"}
+    assert right["majority"] < right["names_look_up"] < right["names_regression"] < right["boxes_and_names_regression"]
+    assert right["majority"] < right["boxes_regression"] < right["boxes_and_names_regression"]
+    assert 0.40 < right["boxes_and_names_regression"] < 0.50
+    with pytest.raises(VsdError, match="two relations"):
+        predict_relations(train[:1], test)
+
+
+def test_published_figures(tmp_path) -> None:
+    systems = load_published()
+    assert all(system.source and system.reading for system in systems)
+    frame = comparison_table("VSDv1 test").set_index("system")
+    assert frame.loc["VL-T5 end2end", "accuracy"] == 54.38
+    assert frame.loc["SD3", "bleu4"] == 56.23
+    for data in COLUMNS:
+        own = comparison_table(data).set_index("system").loc["LLaVA-VSD"]
+        assert own[list(COLUMNS[data])].isna().all()
+        assert "could not be read" in own["note"]
+    added = tmp_path / "mine.yaml"
+    row = {"system": "X", "data": "VSDv2 test", "source": "s", "reading": "r", "scale": 1, "scores": {"spice": 0.5}}
+    added.write_text(json.dumps({"systems": [row]}))
+    assert comparison_table("VSDv2 test", published=load_published(added)).loc[0, "spice"] == 50
+    added.write_text(json.dumps({"systems": [row | {"scores": {"spicy": 1}}]}))
+    with pytest.raises(VsdError, match=r"mine.yaml.*spicy"):
+        load_published(added)
