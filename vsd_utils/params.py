@@ -164,7 +164,7 @@ class Evaluate(Section):
     """Scores, intervals and figures."""
 
     spice: bool
-    spice_heap: Annotated[str, Field(pattern=r"^[1-9][0-9]*[MG]$")]
+    spice_heap_gib: Annotated[float, Field(ge=1)]
     resamples: Natural
     examples: Count
 
@@ -236,6 +236,19 @@ def compose(overrides: list[str]) -> dict[str, Any]:
         composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}
+
+
+def overrides(params: Params) -> list[str]:
+    """Where ``params`` differs from its profile as ``conf/`` has it: ``["finetune.epochs=2.0", ...]``."""
+    usual = _flat(Params.model_validate(compose([f"profile={params.profile}"])).model_dump())
+    return [f"{name}={value}" for name, value in _flat(params.model_dump()).items() if usual[name] != value]
+
+
+def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return flat
 
 
 def _yaml() -> YAML:

@@ -1,0 +1,68 @@
+"""Where numbers come from: what every table and figure of the report states below itself."""
+
+import subprocess
+from typing import Any
+
+from vsd_utils import origin
+from vsd_utils.files import read_json
+from vsd_utils.params import Params, overrides
+from vsd_utils.paths import BASE_MODEL, CONVERSATIONS, REFINER_MODEL, ROOT
+from vsd_utils.pointers import Pointer, read_pointer
+
+CODE = ("vsd_utils", "notebooks", "conf", "dvc.yaml", "requirements.lock")
+
+
+def collect(params: Params) -> dict[str, Any]:
+    """Profile and overrides, data, models with revisions, seed, commit of the code, items left out."""
+    source = origin.read()
+    statistics = read_json(CONVERSATIONS / "statistics.json")
+    return {
+        "profile": params.profile,
+        "overrides": overrides(params),
+        "data": origin.describe(source),
+        "authors_test_split": bool(source.get("authors_files")) and not source["own_split"] and bool(source["photos"]),
+        "images": statistics["images"],
+        "left_out": len(statistics["skipped"]),
+        "models": {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))},
+        "seed": params.seed,
+        "commit": commit(),
+    }
+
+
+def sentence(record: dict[str, Any], n: int) -> str:
+    """One line for below a table: all of the record, and the number ``n`` of test images."""
+    changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
+    left_out = f", {record['left_out']} broken items left out" if record["left_out"] else ""
+    return (
+        f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; n = {n} test images. "
+        f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}. "
+        f"Seed {record['seed']}, code at {record['commit']}."
+    )
+
+
+def commit() -> str:
+    """Short hash of the checked-out commit, marked where the code differs from it; "no git" outside a repository."""
+    head = _git("rev-parse", "--short=10", "HEAD")
+    if head is None:
+        return "no git commit"
+    return head + (" (with uncommitted changes)" if _git("status", "--porcelain", "--", *CODE) else "")
+
+
+def _model(pointer: Pointer) -> str:
+    if pointer.source == "hub":
+        return f"{pointer.name_or_path} at {str(pointer.revision)[:10]}"
+    weights = pointer.sha256.get("model.safetensors", "")[:10]
+    made = {
+        "trained": "tiny LLaVA-NeXT trained from scratch",
+        "package": "SmolLM2-135M-Instruct",
+        "folder": f"folder {pointer.name_or_path.split('/')[-1]}",
+    }[pointer.source]
+    return made + (f" (weights sha256 {weights})" if weights else "")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,145 @@
+"""The report's tables: made from scores, written as Markdown, CSV and LaTeX, each with where its numbers come from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vsd_utils.files import write_text
+from vsd_utils.intervals import Comparison
+from vsd_utils.relations import RELATIONS
+
+SYSTEMS = {
+    "base": "base model",
+    "lora": "+ LoRA",
+    "lora_refined": "+ LoRA, refined",
+    "majority": "majority relation, template",
+    "lora_blank_image": "+ LoRA, blank image",
+}
+MAIN = {
+    "accuracy": ("task1", "accuracy"),
+    "F1 macro": ("task1", "f1_macro"),
+    "T2 BLEU-4": ("task2", "bleu4"),
+    "T2 SPICE": ("task2", "spice"),
+    "T2 relation": ("task2", "relation_in_sentence"),
+    "T3 mBLEU-4": ("task3", "mbleu4_by_rank"),
+    "T3 SPICE": ("task3", "spice"),
+    "T3 relation": ("task3", "relation_in_sentence"),
+}
+SENTENCE_SCORES = (
+    *("bleu4", "bleu4_per_reference_max", "spice", "spice_per_reference_max", "meteor", "rouge_l", "cider"),
+    "relation_in_sentence",
+)
+EMPTY = ""
+
+
+def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a system with the headline scores and their 95 % intervals over images."""
+    return _frame(
+        {
+            SYSTEMS[name]: {label: _with_interval(scores, *key) for label, key in MAIN.items()}
+            for name, scores in systems.items()
+        }
+    )
+
+
+def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFrame:
+    """Every score of task 2 or 3 ("task2", "task3") in every reading, one row a system."""
+    names = SENTENCE_SCORES + (("mbleu4_by_rank", "mbleu4_by_sentence") if task == "task3" else ())
+    return _frame(
+        {
+            SYSTEMS[system]: {name: _with_interval(scores, task, name) for name in names}
+            for system, scores in systems.items()
+        }
+    )
+
+
+def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Task 1: F1 of each relation, then micro (accuracy), macro and weighted."""
+    rows = {}
+    for system, scores in systems.items():
+        each = scores["task1"]["f1_per_relation"] or {}
+        row = {relation: _number(each.get(relation)) for relation in RELATIONS}
+        row |= {
+            label: _with_interval(scores, "task1", key)
+            for label, key in (("micro = accuracy", "f1_micro"), ("macro", "f1_macro"), ("weighted", "f1_weighted"))
+        }
+        rows[SYSTEMS[system]] = row | {"no answer": str(scores["task1"]["no_answer"])}
+    return _frame(rows)
+
+
+def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
+    names = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
+    return _frame(
+        {
+            SYSTEMS[system]: {
+                f"{name}, {reading}": _number(scores["z"][reading].get(name))
+                for reading in scores["z"]
+                for name in names
+            }
+            for system, scores in systems.items()
+        }
+    )
+
+
+def paired_table(pairs: Mapping[str, Mapping[str, Comparison]]) -> pd.DataFrame:
+    """Differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair."""
+    rows = []
+    for pair, compared in pairs.items():
+        for label, (task, name) in MAIN.items():
+            if (found := compared.get(f"{task}.{name}")) is not None:
+                interval = f"[{found.low:+.1f}, {found.high:+.1f}]"
+                row = {"systems": pair, "score": label, "difference": f"{found.difference:+.1f}"}
+                rows.append(row | {"95 % interval": interval, "p": f"{found.p:.3f}"})
+    return pd.DataFrame(rows, columns=["systems", "score", "difference", "95 % interval", "p"])
+
+
+def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Scores that were not computed, with the reason."""
+    rows = [
+        {"system": SYSTEMS[system], "score": key, "reason": reason}
+        for system, scores in systems.items()
+        for key, reason in scores["not_computed"].items()
+    ]
+    return pd.DataFrame(rows, columns=["system", "score", "reason"])
+
+
+def write(name: str, title: str, table: pd.DataFrame, notes: Sequence[str], folder: Path) -> None:
+    """Write ``<folder>/<name>.md``, ``.csv`` and ``.tex``; ``notes`` (what the numbers are, provenance) go with each."""
+    index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
+    text = table.to_markdown(index=index, disable_numparse=True)
+    below = "\n".join(f"- {note}" for note in notes)
+    write_text(folder / f"{name}.md", f"# {title}\n\n{text}\n\n{below}\n")
+    comments = "".join(f"# {line}\n" for line in (title, *notes))
+    write_text(folder / f"{name}.csv", comments + table.to_csv(index=index))
+    latex = table.rename(columns=_latex, index=_latex if index else None)
+    latex = latex.map(lambda cell: _latex(cell) if isinstance(cell, str) else cell)
+    body = latex.to_latex(index=index, escape=False, caption=_latex(title), label=f"tab:{name}", position="t")
+    percent = "".join(f"% {line}\n" for line in notes)
+    write_text(folder / f"{name}.tex", percent + body)
+
+
+def _frame(rows: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "system"
+    return frame
+
+
+def _number(value: float | None) -> str:
+    return EMPTY if value is None else f"{value:.1f}"
+
+
+def _with_interval(scores: Mapping[str, Any], task: str, name: str) -> str:
+    value = scores[task].get(name)
+    bounds = scores["intervals"].get(task, {}).get(name)
+    if value is None or not bounds:
+        return _number(value)
+    return f"{value:.1f} [{bounds[0]:.1f}, {bounds[1]:.1f}]"
+
+
+def _latex(text: str) -> str:
+    for sign in "&%_#$":
+        text = text.replace(sign, f"\\{sign}")
+    return text
