@@ -86,6 +86,7 @@ def test_what_was_parsed_is_never_parsed_again(some, scored, cache) -> None:
 def test_the_same_scores_without_a_parse_cache(some, scored, tmp_path, capfd) -> None:
     spice = Spice(folder=tmp_path, keep_parses=False)
     assert spice.scores(some[:6]) == scored[:6]
+    assert "no parse cache" in capfd.readouterr().err
     assert not (tmp_path / "parses").exists()
     arm = Java(Path("java"), "25", 25, "Mac OS X", "aarch64")
     assert not Spice(arm).keeps_parses

@@ -128,7 +128,10 @@ def _column(formula: Callable[[Array], Array], number: int, sums: Array) -> Arra
 def bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
     """pycocoevalcap's counts for BLEU-4 of tokenized captions: (n, 10) of length, closest reference length, number of
     n-grams and number of matched n-grams for n = 1..4."""
-    rows = [_bleu_row(caption, tuple(known)) for caption, known in zip(captions, references, strict=True)]
+    # A repeated reference changes neither the highest count of an n-gram nor the closest length.
+    rows = [
+        _bleu_row(caption, tuple(dict.fromkeys(known))) for caption, known in zip(captions, references, strict=True)
+    ]
     return np.array(rows, dtype=np.float64).reshape(-1, 10)
 
 

@@ -1,6 +1,6 @@
 """Score the challenge's submission files, ours or anybody's.
 
-    python -m vsd_utils.score --task12 task1-2.json --task3 task3.json \
+    python -m vsd_utils.score --task12 task1-2.json --task3 task3.json \\
         --references-v1 val.json --references-v2 newvsd_val.json --output scores.json
 
 Either prediction file may be left out. Prints a table; writes every value with its definition, and beside it

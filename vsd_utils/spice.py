@@ -9,6 +9,7 @@ scored before is not scored again. One Java does all of it (``spice.js``).
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,7 +101,10 @@ class Spice:
         if new and self.keeps_parses:
             self._parse(list(dict.fromkeys(text for pair in new for text in (*pair.references, pair.caption))))
         at_once = _SCORED_AT_ONCE if self.keeps_parses else self.portion
-        meter = Meter(f"SPICE, {'scores' if self.keeps_parses else 'without a parse cache (slower)'}", len(new))
+        meter = Meter("SPICE, captions scored", len(new))
+        if new and not self.keeps_parses:
+            where = f"{self.java.system} on {self.java.machine}"
+            print(f"SPICE: no parse cache for {where}; same scores, several times slower", file=sys.stderr)
         for start in range(0, len(new), at_once):
             part = new[start : start + at_once]
             found = {keys[pair]: repr(score) for pair, score in zip(part, self._run(part), strict=True)}

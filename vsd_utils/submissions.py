@@ -110,7 +110,7 @@ def read_submission(path: Path, task: Literal["1-2", "3"], references: Sequence[
         try:
             entry = kind.model_validate(raw)
         except ValidationError as error:
-            problems += [f"{where}, {_described(details)}" for details in error.errors(include_url=False)]
+            problems += [f"{where}, {problem}" for problem in _described(error)]
             continue
         if isinstance(entry, ClassifiedEntry):
             problems += [f"{where}, {problem}" for problem in _pair_problems(entry, items[entry.img_id])]
@@ -227,7 +227,14 @@ def _pair_problems(entry: ClassifiedEntry, item: Item) -> list[str]:
     return problems
 
 
-def _described(details: Any) -> str:
+def _described(error: ValidationError) -> list[str]:
+    details = error.errors(include_url=False)
+    # Of a list whose only entry is broken pydantic also says that nothing is left in it.
+    inner = {one["loc"][:-2] for one in details if len(one["loc"]) > 2}
+    return [_problem(one) for one in details if not (one["type"] == "too_short" and one["loc"] in inner)]
+
+
+def _problem(details: Any) -> str:
     field = ".".join(map(str, details["loc"])) or "the item"
     if details["type"] == "missing":
         return f"{field}: is missing"
@@ -236,7 +243,8 @@ def _described(details: Any) -> str:
     if details["loc"] == ("description",) and details["type"] in ("too_short", "too_long"):
         expected = details["ctx"].get("min_length", details["ctx"].get("max_length"))
         return f"{field}: {len(details['input'])} sentences, expected {expected}"
-    return f"{field}: {details['msg']}, found {_short(details['input'])}"
+    message = details["msg"].replace("a valid tuple", "a list").replace("Tuple should", "the list should")
+    return f"{field}: {message}, found {_short(details['input'])}"
 
 
 def _short(value: Any) -> str:
