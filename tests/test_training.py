@@ -1,0 +1,367 @@
+"""Fine-tuning and generation with a real LLaVA-NeXT, so small that a step takes a moment."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from dvclive import Live
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from vsd_utils import adapter, alignment, generation, models, scenes, tiny, training
+from vsd_utils.conversations import Conversation, training_row
+from vsd_utils.errors import VsdError
+from vsd_utils.files import read_jsonl
+from vsd_utils.images import draw_boxes
+from vsd_utils.params import Params, Tiny, compose
+from vsd_utils.paths import ROOT
+from vsd_utils.pictures import Pictures
+from vsd_utils.pointers import Pointer, write_pointer
+from vsd_utils.prompts import TASKS, messages, question
+from vsd_utils.relations import RELATIONS, statement
+from vsd_utils.samples import Pair, Sample
+
+SIZE = Tiny(
+    tokens=400,
+    tile=24,
+    patch=12,
+    width=32,
+    layers=2,
+    heads=2,
+    vision_steps=1,
+    vision_batch=2,
+    vision_learning_rate=1e-3,
+    language_rows=1,
+    language_batch=1,
+    language_learning_rate=1e-3,
+    align_rows=1,
+    align_batch=1,
+    align_learning_rate=1e-3,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model on disk, and 18 test pictures with their questions."""
+    root = tmp_path_factory.mktemp("tiny")
+    base = root / "base"
+    tokenizer = tiny.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
+    tiny.make_model(tokenizer, SIZE, seed=0).save_pretrained(base)
+    tiny.make_processor(tokenizer, SIZE).save_pretrained(base)
+    write_pointer(base, Pointer(name_or_path=".", revision=None, source="trained", sha256={}))
+    (root / "images").mkdir()
+    for index in range(18):
+        scene = scenes.compose(0, "test", index)
+        # Two shapes of picture in turn, so that rows of one batch differ in their number of image tokens.
+        size = (96, 72) if index % 2 else (72, 96)
+        image = draw_boxes(scenes.render(scene, (96, 72)), scene.subject_bbox, scene.object_bbox, 0.02).resize(size)
+        image.save(root / "images" / f"{index}.png")
+    return root
+
+
+def samples() -> list[Sample]:
+    made = []
+    for index in range(18):
+        scene = scenes.compose(0, "test", index)
+        pair = Pair(
+            subject=scene.subject,
+            object=scene.object,
+            relation=scene.relation,
+            subject_bbox=scene.subject_bbox,
+            object_bbox=scene.object_bbox,
+            image=f"images/{index}.png",
+        )
+        made.append(Sample(id=str(index), size=(96, 72), triples=(pair,), captions_v1=("a",), captions_v2=("b",)))
+    return made
+
+
+def rows() -> list[dict[str, Any]]:
+    made = []
+    for sample in samples():
+        pair = sample.triples[0]
+        for task in TASKS:
+            answer = {1: pair.relation, 2: f"{pair.subject} {pair.relation} {pair.object}.", 3: "a. \n b. \n c."}[task]
+            asked = {"question": question(task, pair.subject, pair.object), "answer": answer}
+            made.append(_row(sample, task, asked))
+    return made
+
+
+def _row(sample: Sample, task: int, asked: dict[str, str]) -> dict[str, Any]:
+    pair = sample.triples[0]
+    conversation = Conversation(
+        id=sample.triple_id(0),
+        image=pair.image,
+        task=task,
+        subject=pair.subject,
+        object=pair.object,
+        relation=pair.relation,
+        **asked,
+    )
+    return training_row(conversation, "none")
+
+
+def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2, live: Any = None) -> Any:
+    processor = models.load_processor(folder / "base")
+    model = models.load_model("float32", quantization, folder / "base")
+    return training.make_trainer(
+        model,
+        processor,
+        training.image_rows(rows(), folder),
+        None,
+        work,
+        adapter=training.lora(4, 8, 0.0),
+        max_steps=steps,
+        batch_size=4,
+        learning_rate=1e-2,
+        save_every=2,
+        seed=1,
+        live=live,
+    )
+
+
+def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(folder, tmp_path)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    names = adapter.adapted_modules(trainer.model)
+    assert len(names) == 7 * SIZE.layers
+    assert all("language_model" in name for name in names)
+    counts = adapter.trainable(trainer.model)
+    assert counts["wrongly trainable"] == 0
+    # Seven maps a layer: four of width x width, two of width x 3 width, one back; rank 4 on both sides.
+    assert counts["trainable"] == SIZE.layers * 4 * (4 * 2 * 32 + 3 * (32 + 96))
+    trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved
+    assert all("language_model" in name and "lora_" in name for name in moved)
+    assert {name for name in before if "lora_B" in name} <= moved
+
+
+def test_the_loss_is_on_the_answer_and_its_end_token_only(folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(folder, tmp_path)
+    for index, row in enumerate(rows()[:6]):
+        batch = trainer.data_collator([trainer.train_dataset[index]])
+        shown = adapter.show_mask(trainer.processing_class, batch)
+        assert shown["answer"] == f" {row['completion'][0]['content']}</s>"
+        assert (shown["begin"], shown["end"]) == (1, 1)
+        assert shown["prompt"].startswith("<s>USER: <image>\n")
+        assert shown["prompt"].endswith(" ASSISTANT:")
+        assert shown["image tokens"] > 4
+
+
+def test_training_and_generation_see_the_same_prompt_token_for_token(folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(folder, tmp_path)
+    processor = trainer.processing_class
+    for system_prompt in ("none", "vicuna"):
+        for index in range(6):
+            row = trainer.train_dataset[index]
+            asked = row["prompt"][-1]["content"]
+            row = {**row, "prompt": messages(asked, system_prompt)}
+            batch = trainer.data_collator([row])
+            trained = batch["input_ids"][0][batch["labels"][0] == -100]
+            text = generation.render_prompt(processor, asked, system_prompt)
+            asked_ids = processor(
+                images=trainer.train_dataset[index]["images"],
+                text=[text],
+                add_special_tokens=False,
+                return_tensors="pt",
+            )["input_ids"][0]
+            assert trained.tolist() == asked_ids.tolist()
+            assert asked_ids.tolist().count(processor.tokenizer.bos_token_id) == 1
+
+
+def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(folder, tmp_path / "work")
+    trainer.train()
+    base = {"name_or_path": ".", "revision": None, "source": "trained"}
+    adapter.save(trainer.model, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
+        path.name for path in (tmp_path / "adapter").iterdir()
+    }
+    batch = trainer.data_collator([trainer.train_dataset[0], trainer.train_dataset[1]])
+    batch.pop("labels")
+    loaded = models.load_adapter(models.load_model("float32", base=folder / "base"), tmp_path / "adapter")
+    with torch.inference_mode():
+        plain = models.load_model("float32", base=folder / "base")(**batch).logits
+        assert torch.equal(trainer.model.eval()(**batch).logits, loaded(**batch).logits)
+        assert not torch.equal(plain, loaded(**batch).logits)
+
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    tensors["base_model.model.model.vision_tower.lora_A.weight"] = tensors.pop(sorted(tensors)[0])
+    save_file(tensors, path)
+    with pytest.raises(VsdError, match="do not fit the base model"):
+        models.load_adapter(models.load_model("float32", base=folder / "base"), tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantised_training_leaves_vision_projector_and_head_alone(
+    folder: Path, tmp_path: Path, quantization: str
+) -> None:
+    trainer = trainer_of(folder, tmp_path, quantization=quantization, steps=1)
+    kinds = {
+        name: type(module).__name__
+        for name, module in trainer.model.named_modules()
+        if "Linear4bit" in type(module).__name__ or "Linear8bitLt" in type(module).__name__
+    }
+    assert kinds
+    assert all("language_model" in name for name in kinds)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses
+    assert all(0 < loss < 20 for loss in losses)
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folder: Path, tmp_path: Path) -> None:
+    whole = trainer_of(folder, tmp_path / "whole", steps=6)
+    whole.train()
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "torch.set_num_threads(1)\n"
+        "import test_training\n"
+        "trainer = test_training.trainer_of(Path(sys.argv[1]), Path(sys.argv[2]), steps=6)\n"
+        "class Kill(test_training.training.TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **kwargs):\n"
+        "        if state.global_step == 5:\n"
+        "            import os, signal\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "trainer.add_callback(Kill())\n"
+        "trainer.train()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), str(tmp_path / "killed")],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # A checkpoint that the kill cut short has no state yet and must not be taken.
+    (tmp_path / "killed" / "checkpoint-5").mkdir()
+    checkpoint = training.last_checkpoint(tmp_path / "killed")
+    assert checkpoint is not None
+    assert checkpoint.name == "checkpoint-4"
+    resumed = trainer_of(folder, tmp_path / "killed", steps=6)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    for (name, one), (_, other) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_curves_hold_every_step_once_also_after_a_resume(folder: Path, tmp_path: Path) -> None:
+    def curve() -> list[str]:
+        return (tmp_path / "live/plots/metrics/train/loss.tsv").read_text().splitlines()
+
+    def live() -> Live:
+        return Live(str(tmp_path / "live"), save_dvc_exp=False, dvcyaml=None, report=None)
+
+    trainer_of(folder, tmp_path / "work", steps=2, live=live()).train()
+    first = curve()
+    again = trainer_of(folder, tmp_path / "work", steps=4, live=live())
+    again.train(resume_from_checkpoint=str(training.last_checkpoint(tmp_path / "work")))
+    steps = [line.split("\t")[0] for line in curve()]
+    assert curve()[: len(first)] == first
+    assert len(steps) == len(set(steps))
+
+
+def answered(folder: Path, model: Any, target: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
+    return generation.answer(
+        model,
+        models.load_processor(folder / "base"),
+        generation.questions(samples()),
+        folder,
+        target.with_suffix(".part"),
+        target,
+        batch_size=batch_size,
+        max_new_tokens=(4, 6, 8),
+        system_prompt="none",
+        **more,
+    )
+
+
+def test_a_batch_of_many_answers_as_many_batches_of_one(folder: Path, tmp_path: Path) -> None:
+    model = models.load_model("float32", base=folder / "base").eval()
+    one = answered(folder, model, tmp_path / "one.jsonl", 1)
+    assert answered(folder, model, tmp_path / "many.jsonl", 7) == one
+    assert len({row["raw"] for row in one}) > 3
+    assert [len(row["sentences"]) for row in one] == [1] * 18 + [1] * 18 + [3] * 18
+
+
+def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Path, tmp_path: Path) -> None:
+    model = models.load_model("float32", base=folder / "base").eval()
+    whole = answered(folder, model, tmp_path / "whole.jsonl", 7)
+    unfinished = tmp_path / "killed.part"
+    # What a kill leaves: some whole lines and one cut short.
+    text = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    unfinished.write_text("".join(text[:9]) + text[9][:25])
+    assert answered(folder, model, tmp_path / "killed.jsonl", 7) == whole
+    assert read_jsonl(tmp_path / "killed.jsonl") == whole
+    assert not unfinished.exists()
+
+
+def test_blank_images_make_answers_depend_on_the_question_alone(folder: Path, tmp_path: Path) -> None:
+    model = models.load_model("float32", base=folder / "base").eval()
+    blank = [row for row in answered(folder, model, tmp_path / "blank.jsonl", 6, blank=True) if row["task"] == 1]
+    sizes = {row["id"]: Image.open(folder / f"images/{row['img_id']}.png").size for row in blank}
+    by_question: dict[tuple[str, tuple[int, int]], set[str]] = {}
+    for row in blank:
+        by_question.setdefault((row["prompt"], sizes[row["id"]]), set()).add(row["raw"])
+    assert all(len(texts) == 1 for texts in by_question.values())
+
+
+def test_a_checkpoint_with_a_missing_weight_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "base", tmp_path / "base")
+    path = tmp_path / "base" / "model.safetensors"
+    tensors = load_file(path)
+    tensors.pop(next(name for name in tensors if "vision_tower" in name))
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(VsdError, match="missing_keys"):
+        models.load_model("float32", base=tmp_path / "base")
+
+
+def test_alignment_never_sees_the_relation_of_a_picture() -> None:
+    pictures = Pictures(None, 0, 0.016, 0.05)
+    dataset = alignment.rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
+    assert isinstance(dataset, Dataset)
+    hinted = agreed = 0
+    for number in range(200):
+        asked, answer = dataset[number]["prompt"][-1]["content"], dataset[number]["completion"][0]["content"]
+        if "Hint:" in asked:
+            relation = max((r for r in RELATIONS if f" is {r} the " in asked.split("Hint:")[1]), key=len)
+            assert relation in answer
+            hinted += 1
+            agreed += relation == scenes.compose(0, "base", alignment.FIRST_PICTURE + number).relation
+        else:
+            assert not any(
+                statement(answer, one, two).relations for one in ("ball", "box") for two in ("box", "toy car")
+            )
+            assert not any(f" {relation} " in f" {answer} " for relation in RELATIONS)
+    # One in nine by chance; 40 draws or so.
+    assert 20 < hinted < 80
+    assert agreed / hinted < 0.35
+
+
+def test_the_papers_recipe_is_a_set_of_parameters() -> None:
+    paper = Params.model_validate(compose(["profile=paper"]))
+    assert paper.base.name == "llava-hf/llava-v1.6-vicuna-13b-hf"
+    recipe = paper.finetune
+    assert (recipe.lora_rank, recipe.lora_alpha, recipe.learning_rate, recipe.epochs) == (128, 256, 2e-4, 1.0)
+    assert (recipe.scheduler, recipe.warmup_share, recipe.weight_decay, recipe.precision) == (
+        "cosine",
+        0.03,
+        0,
+        "bfloat16",
+    )
+    assert recipe.batch_size * recipe.accumulation == 16
