@@ -12,8 +12,10 @@ import pytest
 import torch
 from datasets import Dataset
 from dvclive import Live
+from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
 
 from vsd_utils import adapter, alignment, generation, models, scenes, tiny, training
 from vsd_utils.conversations import Conversation, training_row
@@ -24,6 +26,7 @@ from vsd_utils.params import Params, Tiny, compose
 from vsd_utils.paths import ROOT
 from vsd_utils.pictures import Pictures
 from vsd_utils.pointers import Pointer, write_pointer
+from vsd_utils.preflight import LORA_PER_RANK
 from vsd_utils.prompts import TASKS, messages, question
 from vsd_utils.relations import RELATIONS, statement
 from vsd_utils.samples import Pair, Sample
@@ -365,3 +368,28 @@ def test_the_papers_recipe_is_a_set_of_parameters() -> None:
         "bfloat16",
     )
     assert recipe.batch_size * recipe.accumulation == 16
+
+
+def test_lora_on_the_real_architecture_takes_the_language_models_maps_and_no_others() -> None:
+    vision = CLIPVisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=336,
+        patch_size=14,
+    )
+    text = LlamaConfig(
+        hidden_size=5120, intermediate_size=13824, num_hidden_layers=40, num_attention_heads=40, vocab_size=32064
+    )
+    grids = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+    with torch.device("meta"):
+        model = LlavaNextForConditionalGeneration(
+            LlavaNextConfig(vision_config=vision, text_config=text, image_grid_pinpoints=grids)
+        )
+        adapted = get_peft_model(model, training.lora(128, 256, 0.0))
+    # Counted by hand: 40 layers of four 5120 x 5120 maps and three of 5120 x 13824, rank 128 on both sides of each.
+    expected = 40 * 128 * (4 * (5120 + 5120) + 3 * (5120 + 13824))
+    assert adapter.trainable(adapted)["trainable"] == expected == 128 * LORA_PER_RANK
+    assert adapter.trainable(adapted)["wrongly trainable"] == 0
+    assert len(adapter.adapted_modules(adapted)) == 7 * 40

@@ -1,0 +1,84 @@
+"""Every path and command that the README names exists."""
+
+import re
+import subprocess
+
+import yaml
+
+from vsd_utils.paths import ROOT
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)\n *```", TEXT, re.DOTALL)
+INLINE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
+# Files of the user, which the text says to bring.
+BROUGHT = ("sources/", "../shared/vsd", "VSDv1/", "VSDv2/", "dataset/")
+
+
+def made() -> set[str]:
+    """Paths that the pipeline writes."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    found = {"data/", "models/", "reports/", "work/", ".venv", "params.yaml", "dvc.lock"}
+    for stage in stages.values():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            found.add(out if isinstance(out, str) else next(iter(out)))
+    return found
+
+
+def exists(path: str) -> bool:
+    inside = any(path.rstrip("/") == out.rstrip("/") or path.startswith(out.rstrip("/") + "/") for out in made())
+    return inside or (ROOT / path).exists()
+
+
+def test_every_path_exists_or_is_made_by_the_pipeline() -> None:
+    paths = [text for text in INLINE if re.fullmatch(r"[\w./-]+(/|\.\w+)[\w.]*", text) and not text.startswith("-")]
+    paths = [path for path in paths if not path.startswith(BROUGHT)]
+    assert len(paths) > 15
+    assert [path for path in paths if not exists(path)] == []
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
+        assert exists(path)
+
+
+def test_the_tree_names_what_there_is() -> None:
+    tree = next(body for kind, body in BLOCKS if kind == "text")
+    top = [word for line in tree.splitlines() if line[0] != " " for word in line.split("  ")[0].split()]
+    assert [name for name in top if not exists(name)] == []
+    modules = [word for line in tree.splitlines() if line[0] == " " for word in re.findall(r"\w+\.py", line)]
+    assert len(modules) > 15
+    assert [name for name in modules if not (ROOT / "vsd_utils" / name).is_file()] == []
+
+
+def test_every_command_exists() -> None:
+    commands = [line.strip().split("#")[0] for kind, body in BLOCKS if kind == "sh" for line in body.splitlines()]
+    commands += [text for text in INLINE if re.match(r"(make|dvc|python -m|conda|pip|jupyter) ", text)]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    checked = 0
+    for command in commands:
+        words = command.split()
+        if words[:1] == ["make"]:
+            assert words[1] in targets, command
+        elif words[:2] == ["python", "-m"]:
+            assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").is_file(), command
+        elif words[:1] == ["dvc"]:
+            assert words[1] in ("exp", "repro", "metrics"), command
+        else:
+            continue
+        checked += 1
+        for flag in re.findall(r"-S ([\w.]+)=(\w+)", command):
+            name, value = flag
+            assert (ROOT / "conf/profile" / f"{value}.yaml").is_file() if name == "profile" else known(name), command
+    assert checked > 8
+
+
+def known(parameter: str) -> bool:
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for part in parameter.split("."):
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def test_reports_that_the_readme_shows_are_kept_in_git() -> None:
+    for path in ("reports/figures/examples.png", "reports/tables/main.md", "reports/metrics.json"):
+        ignored = subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT, check=False)
+        assert ignored.returncode == 1, f"{path} is ignored by git"

@@ -1,0 +1,193 @@
+"""The whole pipeline as a user runs it, on a handful of scenes: DVC, papermill, every stage, in a fresh repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from vsd_utils.files import read_jsonl, sha256
+from vsd_utils.notebooks import SOURCES
+from vsd_utils.paths import ROOT
+from vsd_utils.tables import SYSTEMS
+
+
+class Project:
+    """A copy of this checkout in a repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith("reports/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        for command in (
+            ["git", "init", "--quiet"],
+            ["git", "add", "--all"],
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "start"],
+        ):
+            subprocess.run(command, cwd=folder, check=True)
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        scripts = str(Path(sys.executable).parent)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+                "HF_HUB_OFFLINE": "1",
+                "DVC_NO_ANALYTICS": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        text = done.stdout + done.stderr
+        assert (done.returncode != 0) is fails, text
+        return text
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+    def digests(self) -> dict[str, str]:
+        folders = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
+        files = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
+        return {str(path.relative_to(self.folder)): sha256(path) for path in files}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.run("dvc", "exp", "run", "-S", "profile=smoke")
+    return project
+
+
+def test_every_stage_leaves_what_the_next_one_and_the_reader_need(project: Project) -> None:
+    for name in SOURCES.values():
+        executed = nbformat.read(project.folder / "reports/notebooks" / name, as_version=4)
+        code = [cell for cell in executed.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in code)
+        errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
+        warned = [
+            output.text for cell in code for output in cell.outputs if output.get("name") == "stderr" and output.text
+        ]
+        assert (errors, warned) == ([], [])
+        assert (project.folder / "reports/notebooks" / name).with_suffix(".html").stat().st_size > 10_000
+    assert len(read_jsonl(project.folder / "data/predictions/lora.jsonl")) == 27
+    for table in ("main", "task1", "task2", "task3", "challenge", "paired", "published_v1", "refinement"):
+        for suffix in ("md", "csv", "tex"):
+            text = (project.folder / f"reports/tables/{table}.{suffix}").read_text()
+            assert "Profile smoke" in text
+            assert "Seed 0, code at" in text
+    pictures = {path.name for path in (project.folder / "reports/figures").iterdir()}
+    assert {"relation_f1.png", "confusion.png", "loss.png", "refinement.png", "examples.png"} <= pictures
+    assert (project.folder / "reports/training/plots/metrics/val/loss.tsv").is_file()
+
+
+def test_metrics_have_the_documented_shape(project: Project) -> None:
+    metrics = project.json("reports/metrics.json")
+    assert metrics["profile"] == "smoke"
+    assert set(metrics["systems"]) == set(SYSTEMS)
+    wanted = {
+        "task1": {"n", "accuracy", "f1_macro", "f1_weighted"},
+        "task2": {
+            *("n", "bleu4", "bleu4_per_reference_max", "spice", "spice_per_reference_max"),
+            *("meteor", "rouge_l", "cider"),
+        },
+        "task3": {"n", "mbleu4_by_rank", "mbleu4_by_sentence", "spice"},
+    }
+    for scores in metrics["systems"].values():
+        for task, keys in wanted.items():
+            assert keys <= set(scores[task])
+            assert scores[task]["n"] == 9
+            for key in keys:
+                value = scores[task][key]
+                assert (value is None) == (f"{task}.{key}" in scores["not_computed"])
+                assert value is None or 0 <= value <= (1000 if key == "cider" else 100)
+    # One in nine by construction: nine test scenes, one of each relation.
+    assert metrics["systems"]["majority"]["task1"]["accuracy"] == pytest.approx(100 / 9)
+
+
+def test_nothing_changed_means_nothing_to_do(project: Project) -> None:
+    assert "Running stage" not in project.run("dvc", "repro")
+
+
+def test_opening_and_saving_a_notebook_reruns_no_stage(project: Project) -> None:
+    path = project.folder / "notebooks" / SOURCES["finetune"]
+    before = path.read_bytes()
+    notebook = nbformat.read(path, as_version=4)
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata["scrolled"] = True
+        if cell.cell_type == "code":
+            cell.execution_count = number
+    notebook.metadata["language_info"] = {"name": "python", "version": "3.99"}
+    nbformat.write(notebook, path)
+    ran = project.run("dvc", "repro")
+    path.write_bytes(before)
+    assert [line for line in ran.splitlines() if "Running stage" in line] == ["Running stage 'clean@finetune':"]
+
+
+def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_files(project: Project) -> None:
+    before = project.digests()
+    with (project.folder / "vsd_utils/figures.py").open("a") as file:
+        file.write("# a remark\n")
+    ran = project.run("dvc", "repro")
+    assert [line for line in ran.splitlines() if "Running stage" in line] == ["Running stage 'evaluate':"]
+    after = project.digests()
+    # The tables and the record say that the code is not the committed one; nothing else differs.
+    changed = {name for name in before if before[name] != after[name]}
+    assert before.keys() == after.keys()
+    assert not any(name.startswith(("data", "models")) for name in changed)
+    text = (project.folder / "reports/tables/main.csv").read_text()
+    assert "with uncommitted changes" in text
+    subprocess.run(["git", "checkout", "--quiet", "vsd_utils/figures.py"], cwd=project.folder, check=True)
+    project.run("dvc", "repro")
+    assert project.digests() == before
+
+
+def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
+    before = project.digests()
+    shutil.rmtree(project.folder / "models/adapter")
+    shutil.rmtree(project.folder / "data/predictions")
+    assert "Running stage" not in project.run("dvc", "repro")
+    assert project.digests() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("finetune.lora_rank=0", "finetune.lora_rank"),
+        ("+finetune.lora_rnak=8", "finetune.lora_rnak"),
+        ("~describe.limit", "describe.limit"),
+        ("finetune.precision=float8", "finetune.precision"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, override: str, says: str) -> None:
+    params = (project.folder / "params.yaml").read_bytes()
+    text = project.run("dvc", "exp", "run", "-S", "profile=smoke", "-S", override, "finetune", fails=True)
+    (project.folder / "params.yaml").write_bytes(params)
+    assert says in text
+    assert "Traceback" not in text
+
+
+def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Project) -> None:
+    text = project.run(
+        *("jupyter", "nbconvert", "--to", "notebook", "--execute", "--stdout"),
+        str(project.folder / "notebooks" / SOURCES["convert"]),
+    )
+    assert "profile smoke" in text
+    assert "Running stage" not in project.run("dvc", "repro")
