@@ -6,6 +6,7 @@ A file is a JSON list of ``{"img_id", "triple_list": [{"s", "o", "p", "s_bbox", 
 longer one; both list the same images, v2 at times fewer of an image's triples.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +18,14 @@ from vsd_utils.files import read_json
 from vsd_utils.relations import RELATIONS
 
 SPLITS = ("train", "val", "test")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold one, UTF-8 may not
 
 
 def _name(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty")
+    if not text.isascii() and _LONE_SURROGATE.search(text):
+        raise ValueError("is no text; it holds half of a UTF-16 pair")
     return text
 
 
@@ -36,6 +40,12 @@ def _box(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     if min(box) < 0 or top >= bottom or left >= right:
         raise ValueError("is no box [ymin, ymax, xmin, xmax] with 0 <= ymin < ymax and 0 <= xmin < xmax")
     return box
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("is empty; an image needs at least one")
+    return values
 
 
 def _captions(value: Any) -> Any:
@@ -65,11 +75,12 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
     img_id: Name
-    triple_list: Annotated[tuple[Triple, ...], Field(min_length=1)]
+    triple_list: Annotated[tuple[Triple, ...], AfterValidator(_some)]
     captions: Annotated[
         tuple[Name, ...],
         BeforeValidator(_captions),
-        Field(min_length=1, validation_alias=AliasChoices("captions", "description")),
+        AfterValidator(_some),
+        Field(validation_alias=AliasChoices("captions", "description")),
     ]
 
 
@@ -79,6 +90,11 @@ def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
     With ``skipped`` given, a broken item is left out and its message appended there, for the caller to count and
     report; otherwise the first one raises ``VsdError`` naming file, item and field.
     """
+    return _load(path, skipped)[0]
+
+
+def _load(path: Path, skipped: list[str] | None) -> tuple[list[Item], set[str]]:
+    """The valid items, and the ids of those that were left out."""
     content = read_json(path)
     if not isinstance(content, list) or not content:
         raise VsdError(
@@ -86,6 +102,7 @@ def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
         )
     items: list[Item] = []
     seen: dict[str, int] = {}
+    left_out: set[str] = set()
     for number, raw in enumerate(content):
         where = f"{path}, item {number}" + (f" (img_id {raw['img_id']!r})" if _has_id(raw) else "")
         try:
@@ -93,7 +110,8 @@ def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
             if item.img_id in seen:
                 raise VsdError(f"{where}: duplicate img_id, also item {seen[item.img_id]}. Keep one of the two.")
         except ValidationError as error:
-            problem = f"{where}: {_first_problem(error)}"
+            problem = f"{where}: {_first_problem(error)}. Mend it, or set convert.skip_invalid to leave such items out."
+            left_out |= {str(raw["img_id"])} if _has_id(raw) else set()
         except VsdError as error:
             problem = str(error)
         else:
@@ -103,26 +121,31 @@ def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
         if skipped is None:
             raise VsdError(problem) from None
         skipped.append(problem)
-    return items
+    return items, left_out
 
 
 def load_pairs(v1_path: Path, v2_path: Path, skipped: list[str] | None = None) -> list[tuple[Item, Item]]:
     """Read both versions of a split and pair them by image, in v1's order.
 
     Every image must be in both files, and every triple of v2 among the image's triples in v1 (so it is in the
-    authors' files). A disagreement raises ``VsdError``, or is appended to ``skipped`` where that is given.
+    authors' files). A disagreement raises ``VsdError``, or is appended to ``skipped`` where that is given; an image
+    that is broken in one file is counted there, and not once more as missing beside the other.
     """
-    first, second = load_items(v1_path, skipped), load_items(v2_path, skipped)
+    first, first_broken = _load(v1_path, skipped)
+    second, second_broken = _load(v2_path, skipped)
     by_id = {item.img_id: item for item in second}
     pairs: list[tuple[Item, Item]] = []
     problems = [
         f"{v1_path}: has no image {img_id!r}, which {v2_path} lists. Are these two files of one split?"
-        for img_id in sorted(by_id.keys() - {item.img_id for item in first})
+        for img_id in sorted(by_id.keys() - {item.img_id for item in first} - first_broken)
     ]
     for item in first:
         other = by_id.get(item.img_id)
         if other is None:
-            problems.append(f"{v2_path}: has no image {item.img_id!r}, which {v1_path} lists. Are these of one split?")
+            if item.img_id not in second_broken:
+                problems.append(
+                    f"{v2_path}: has no image {item.img_id!r}, which {v1_path} lists. Are these two files of one split?"
+                )
         elif strange := [triple for triple in other.triple_list if triple not in item.triple_list]:
             problems.append(
                 f"{v2_path}, img_id {item.img_id!r}: its triple {_words(strange[0])} is not among the image's triples "
@@ -136,15 +159,6 @@ def load_pairs(v1_path: Path, v2_path: Path, skipped: list[str] | None = None) -
     if skipped is not None:
         skipped.extend(problems)
     return pairs
-
-
-def as_json(item: Item) -> dict[str, Any]:
-    """The item as it stands in a file."""
-    return {
-        "img_id": item.img_id,
-        "triple_list": [triple.model_dump(mode="json") for triple in item.triple_list],
-        "captions": list(item.captions),
-    }
 
 
 def texts(items: list[tuple[Item, Item]]) -> Iterator[str]:
@@ -168,8 +182,17 @@ def _first_problem(error: ValidationError) -> str:
     count = error.error_count()
     more = f" ({count - 1} more in this item)" if count > 1 else ""
     if problem["type"] == "missing":
-        return f"key {field!r} is missing; an item has img_id, triple_list and captions{more}"
-    return f"{field}: {problem['msg'].removeprefix('Value error, ')}, found {_short(problem['input'])}{more}"
+        return f"key {field!r} is missing; {_FORM[len(problem['loc'])]}{more}"
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    message = message.replace("a valid dictionary or instance of", "a JSON object, as in")
+    return f"{field}: {message}, found {_short(problem['input'])}{more}"
+
+
+_FORM = {  # what should be there, by how deep the missing key lies
+    1: "an item has img_id, triple_list and captions (or description)",
+    3: "a triple has s, o, p, s_bbox and o_bbox",
+    4: "a box is [ymin, ymax, xmin, xmax]",
+}
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vsd_utils import preflight, scenes
-from vsd_utils.annotations import SPLITS, as_json, load_items, load_pairs
+from vsd_utils.annotations import SPLITS, load_items, load_pairs
 from vsd_utils.errors import VsdError
 from vsd_utils.files import read_json, sha256, write_json
 from vsd_utils.origin import SOURCE, describe
@@ -44,7 +44,7 @@ def fetch(params: Params) -> dict[str, Any]:
     if params.fetch.source == "scenes":
         record = _render(params.fetch, params.seed)
     else:
-        record = _take(params.fetch, params.seed)
+        record = _take(params.fetch, params.seed, [] if params.convert.skip_invalid else None)
     record["files"] = {
         path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.rglob("*.json"))
     }
@@ -68,7 +68,8 @@ def _render(settings: Fetch, seed: int) -> dict[str, Any]:
     return {"source": "scenes", "images": counts, "photos": IMAGES.relative_to(ROOT).as_posix()}
 
 
-def _take(settings: Fetch, seed: int) -> dict[str, Any]:
+def _take(settings: Fetch, seed: int, skipped: list[str] | None, target: Path = ANNOTATIONS) -> dict[str, Any]:
+    # Files are taken as they are. With `skipped` broken items stay in, for the conversion to leave out and count.
     folder = ROOT / str(settings.annotations)
     record: dict[str, Any] = {"source": "folder", "own_split": settings.own_split, "photos": settings.photos}
     used = ("val",) if settings.own_split else SPLITS
@@ -77,23 +78,26 @@ def _take(settings: Fetch, seed: int) -> dict[str, Any]:
         git_blob(path) == AUTHORS_FILES[path.relative_to(folder).as_posix()] for path in found
     )
     if settings.own_split:
-        first, second = (load_items(annotation_file(version, "val", folder)) for version in (1, 2))
-        load_pairs(*found)
+        load_pairs(found[0], found[1], skipped)
         shares = settings.shares
-        ids = sorted({item.img_id for item in (*first, *second)})
+        versions = {version: read_json(path) for version, path in zip((1, 2), found, strict=True)}
+        ids = sorted({_id(raw) for items in versions.values() for raw in items})
         where = split_images(ids, (shares.train, shares.val, shares.test), seed)
-        for version, items in ((1, first), (2, second)):
+        for version, items in versions.items():
             for split in SPLITS:
-                chosen = [as_json(item) for item in items if where[item.img_id] == split]
-                write_json(annotation_file(version, split), chosen)
+                write_json(annotation_file(version, split, target), [raw for raw in items if where[_id(raw)] == split])
         record["images"] = {split: sum(kept == split for kept in where.values()) for split in SPLITS}
     else:
         for path in found:
-            target = ANNOTATIONS / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-        record["images"] = {split: len(read_json(annotation_file(1, split))) for split in SPLITS}
+            copy = target / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        record["images"] = {split: len(load_items(annotation_file(1, split, target), [])) for split in SPLITS}
     return record
+
+
+def _id(raw: Any) -> str:
+    return str(raw.get("img_id")) if isinstance(raw, dict) else ""
 
 
 def git_blob(path: Path) -> str:
@@ -106,5 +110,6 @@ if __name__ == "__main__":
     try:
         made = fetch(load())
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{describe(made)}: {made['images']} images")

@@ -4,6 +4,7 @@ LLaVA-VSD shows the model which pair is meant by drawing the boxes on the image:
 (figures of ``swordlidev/LLaVA-VSD``). Where there is no photo, the boxes are drawn on an empty canvas.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def index_photos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise VsdError(f"{folder}: no such folder of photos. Set fetch.photos to the folder that holds them.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    # Not Path.rglob: it passes over linked folders, and 15 GB of photos are often linked.
+    files = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    for path in sorted(files):
         if path.suffix.lower() in SUFFIXES:
             relative = path.relative_to(folder)
             for name in (path.name, path.stem):
@@ -52,7 +55,7 @@ def open_photo(path: Path) -> Image.Image:
 
 
 def canvas_size(boxes: Iterable[Sequence[int]], margin: float) -> tuple[int, int]:
-    """Width and height in pixels of the smallest canvas from the origin that holds ``boxes``, plus ``margin`` (a share).
+    """Width and height in pixels of the smallest canvas from the origin that holds ``boxes``, plus a share ``margin``.
 
     The annotations do not give the photo's size, so what lies right of and below the boxes is unknown.
     """
@@ -100,8 +103,14 @@ def draw_boxes(
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int, height: int = 180, gap: int = 6) -> Image.Image:
-    """Lay images out in rows of ``columns``, each scaled to ``height`` pixels, on white."""
-    scaled = [image.resize((max(1, round(image.width * height / image.height)), height)) for image in images]
+    """Lay images out in rows of ``columns``, each scaled to ``height`` pixels, on white.
+
+    An image more than four times as wide as high is scaled to that width instead.
+    """
+    scaled = []
+    for image in images:
+        scale = min(height / image.height, 4 * height / image.width)
+        scaled.append(image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))))
     rows = [scaled[start : start + columns] for start in range(0, len(scaled), columns)]
     width = max(sum(image.width + gap for image in row) - gap for row in rows)
     sheet = Image.new("RGB", (width, len(rows) * (height + gap) - gap), "white")

@@ -11,6 +11,7 @@ import ast
 import os
 import re
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ SOURCES = {
 }
 KEPT_METADATA = {"tags"}
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")  # what Python calls a cell's code in warnings
 
 
 def clean(notebook: Any) -> Any:
-    """Drop what a reader's session leaves in a notebook: outputs, counts, metadata but for tags, the kernel's version."""
+    """Drop what a reader's session leaves in a notebook: outputs, counts, metadata but for tags, kernel version."""
     for number, cell in enumerate(notebook.cells):
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         cell.id = f"cell-{number:02d}"
@@ -44,7 +46,7 @@ def clean(notebook: Any) -> Any:
 
 
 def parameter_names(notebook: Any) -> list[str]:
-    """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` where there is none or more than one."""
+    """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` unless there is exactly one."""
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise VsdError(f"a notebook needs one cell tagged 'parameters', found {len(tagged)}")
@@ -114,12 +116,18 @@ def normalise(notebook: Any) -> Any:
 
 
 def _whole_streams(outputs: list[Any]) -> list[Any]:
+    # Between two displays: all of stdout, then all of stderr. How the two interleave depends on when they were flushed.
     kept: list[Any] = []
-    for output in outputs:
-        if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
-            kept[-1]["text"] += output.text
-        else:
-            kept.append(output)
+    for is_stream, group in groupby(outputs, key=lambda output: output.output_type == "stream"):
+        pieces = list(group)
+        if not is_stream:
+            kept += pieces
+            continue
+        for name in ("stdout", "stderr"):
+            if text := "".join(piece.text for piece in pieces if piece.name == name):
+                kept.append(
+                    nbformat.v4.new_output("stream", name=name, text=_ADDRESS.sub("", _CELL_FILE.sub("cell", text)))
+                )
     return kept
 
 
@@ -135,7 +143,7 @@ def _heading(source: Path, cell_index: int) -> str:
     # papermill counts the parameters it injected as one more cell.
     cells = nbformat.read(source, as_version=4).cells[:cell_index]
     headings = [
-        line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines() if "#" in line[:4]
+        line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines() if line[:1] == "#"
     ]
     return f"under {headings[-1].lstrip('# ')!r}" if headings else "before the first heading"
 
@@ -159,4 +167,5 @@ if __name__ == "__main__":
     try:
         main()
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

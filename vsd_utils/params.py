@@ -4,6 +4,8 @@ A section has the name of its stage. ``params.yaml`` is what the next run uses; 
 by DVC (``dvc exp run -S profile=smoke``) or by ``python -m vsd_utils.params profile=smoke``.
 """
 
+import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -203,7 +205,7 @@ def load(path: Path = PARAMS) -> Params:
 
 
 def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[str, Any]:
-    """The parameters of a notebook: what the pipeline gave it, and for a reader at the keyboard what ``params.yaml`` says.
+    """The parameters of a notebook: what the pipeline gave it, and for a reader by hand what ``params.yaml`` says.
 
     ``values`` are the notebook's variables; one that is still ``...`` was not given and is taken from the file. The
     result holds the section's names and the shared ones, all checked; raises ``VsdError`` as ``load`` does.
@@ -228,20 +230,38 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
-    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``."""
-    import hydra
-    from omegaconf import OmegaConf
+    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``.
 
-    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
+    Raises ``VsdError`` for a profile or a name that is not there. Values are checked by ``Params`` only.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+            composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise VsdError(
+            f"{' '.join(overrides)}: {error}\nconf/config.yaml lists all names, conf/profile the profiles."
+        ) from None
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}
 
 
 def overrides(params: Params) -> list[str]:
-    """Where ``params`` differs from its profile as ``conf/`` has it: ``["finetune.epochs=2.0", ...]``."""
+    """Where ``params`` differs from its profile in ``conf/``: ``["finetune.epochs=2.0", ...]``, for ``compose``."""
     usual = _flat(Params.model_validate(compose([f"profile={params.profile}"])).model_dump())
-    return [f"{name}={value}" for name, value in _flat(params.model_dump()).items() if usual[name] != value]
+    changed = {name: value for name, value in _flat(params.model_dump()).items() if usual[name] != value}
+    return [f"{name}={_written(value)}" for name, value in changed.items()]
+
+
+def _written(value: Any) -> str:
+    """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z./][\w./-]*", value):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -294,4 +314,5 @@ if __name__ == "__main__":
     try:
         main()
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -32,15 +32,20 @@ def _annotations(params: Params) -> list[str]:
     folder = ROOT / str(settings.annotations)
     splits = ("val",) if settings.own_split else SPLITS
     files = [annotation_file(version, split, folder) for split in splits for version in (1, 2)]
-    if missing := [path for path in files if not path.is_file()]:
-        return [
-            f"{path}: no such annotation file. Take it from dataset/ of github.com/zhaoyucs/VSD, or set fetch.annotations"
-            for path in missing
-        ]
-    if settings.photos is None:
+    missing = [
+        f"{path}: no such annotation file. Take it from dataset/ of github.com/zhaoyucs/VSD, or set fetch.annotations"
+        for path in files
+        if not path.is_file()
+    ]
+    return missing + _photos(params, [path for path in files if path.is_file()])
+
+
+def _photos(params: Params, files: list[Path]) -> list[str]:
+    if params.fetch.photos is None:
         return []
+    folder = ROOT / params.fetch.photos
     try:
-        index = index_photos(ROOT / settings.photos)
+        index = index_photos(folder)
         ids = {item.img_id for path in files for item in load_items(path, [])}
     except VsdError as error:
         return [str(error)]
@@ -49,7 +54,7 @@ def _annotations(params: Params) -> list[str]:
         return []
     shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
     return [
-        f"{ROOT / settings.photos}: {len(absent)} of {len(ids)} photos are missing: {shown}. They come from Visual "
+        f"{folder}: {len(absent)} of {len(ids)} photos are missing: {shown}. They come from Visual "
         "Genome, SpatialSense (Flickr) and NYU (Zenodo record 8104370); or set convert.skip_invalid=true"
     ]
 
@@ -96,6 +101,7 @@ if __name__ == "__main__":
     try:
         found = problems(load())
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print("\n".join(found) or f"nothing is missing ({Path.cwd().name})")
-    sys.exit(bool(found))
+    sys.exit(2 if found else 0)

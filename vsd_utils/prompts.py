@@ -64,7 +64,7 @@ def question(task: int, subject: str, object: str) -> str:
 def read_question(text: str) -> Question:
     """The inverse of ``question``; raises ``ValueError`` for any other text.
 
-    Tasks 2 and 3 join the names by " and ": were " and " part of a name, the earliest split would be taken.
+    Tasks 2 and 3 join the names by " and ": were it part of the subject's name, the earliest split would be taken.
     """
     for task, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(text):

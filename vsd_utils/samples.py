@@ -5,6 +5,7 @@ pixels, ``triples`` (``subject``, ``object``, ``relation``, ``subject_bbox``, ``
 picture with this pair's boxes drawn on it lies, relative to ``data/samples``), ``captions_v1``, ``captions_v2``.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,6 @@ from vsd_utils.errors import VsdError
 from vsd_utils.files import read_jsonl, replacing
 from vsd_utils.images import canvas_size, check_boxes, draw_boxes, empty_canvas, open_photo
 from vsd_utils.paths import SAMPLES
-
 
 _UNSAFE = re.compile(r"[^\w.-]")  # what an image id may not bring into a file name
 
@@ -105,7 +105,7 @@ def _picture(item: Item, photos: Path | None, index: dict[str, Path], canvas_mar
         return empty_canvas(canvas_size(boxes, canvas_margin)), f"img_id {item.img_id!r}"
     if item.img_id not in index:
         raise VsdError(
-            f"img_id {item.img_id!r}: no photo {item.img_id!r}.jpg, .jpeg or .png in {photos} or below it. "
+            f"img_id {item.img_id!r}: no photo of this name (or with .jpg, .jpeg, .png) in {photos} or below it. "
             "Fetch it, or set convert.skip_invalid to leave such images out and count them."
         )
     path = photos / index[item.img_id]
@@ -115,7 +115,7 @@ def _picture(item: Item, photos: Path | None, index: dict[str, Path], canvas_mar
 def _pair(
     img_id: str, number: int, triple: Triple, picture: Image.Image, draw: bool, box_width: float, target: Path
 ) -> Pair:
-    name = Path("images") / f"{_UNSAFE.sub('_', img_id)}_{number}.jpg"
+    name = Path("images") / f"{_file_name(img_id)}_{number}.jpg"
     drawn = draw_boxes(picture, triple.s_bbox, triple.o_bbox, box_width) if draw else picture
     with replacing(target / name) as temporary:
         # Chroma at full resolution, because the boxes are told apart by thin coloured lines.
@@ -128,6 +128,12 @@ def _pair(
         object_bbox=triple.o_bbox,
         image=name.as_posix(),
     )
+
+
+def _file_name(img_id: str) -> str:
+    # Two ids that differ only in unsafe characters must not share a picture.
+    safe = _UNSAFE.sub("_", img_id)
+    return safe if safe == img_id else f"{safe}-{hashlib.sha256(img_id.encode()).hexdigest()[:8]}"
 
 
 def _fold(text: str) -> str:
