@@ -216,8 +216,8 @@ def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
 
 def test_image_free_baselines_rank_as_measured_before(real_vsd) -> None:
     items = load_items(annotation_file(1, "val", real_vsd))
-    train = [triple for one in items[:1800] for triple in one.triple_list]
-    test = [one.triple_list[0] for one in items[1800:]]
+    train = [triple for one in items[:1500] for triple in one.triple_list]
+    test = [one.triple_list[0] for one in items[1500:2500]]
     predicted = predict_relations(train, test)
     right = {
         name: sum(p == t.p for p, t in zip(given_, test, strict=True)) / len(test) for name, given_ in predicted.items()
@@ -225,7 +225,7 @@ def test_image_free_baselines_rank_as_measured_before(real_vsd) -> None:
     assert {*predicted["majority"]} == {"on"}
     assert right["majority"] < right["names_look_up"] < right["names_regression"] < right["boxes_and_names_regression"]
     assert right["majority"] < right["boxes_regression"] < right["boxes_and_names_regression"]
-    assert 0.40 < right["boxes_and_names_regression"] < 0.50
+    assert 0.38 < right["boxes_and_names_regression"] < 0.50
     with pytest.raises(VsdError, match="two relations"):
         predict_relations(train[:1], test)
 
