@@ -259,7 +259,7 @@ def overrides(params: Params) -> list[str]:
 
 def _written(value: Any) -> str:
     """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z./][\w./-]*", value):
+    if isinstance(value, str) and re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.I):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 

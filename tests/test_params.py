@@ -1,0 +1,212 @@
+"""Parameters: four profiles that validate, and no mistake that gets past the start of a run."""
+
+import copy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from vsd_utils.errors import VsdError
+from vsd_utils.params import SHARED, Params, compose, given, load, overrides
+from vsd_utils.paths import ROOT
+
+PROFILES = ("layout", "paper", "sample", "smoke")
+SAMPLE = compose(["profile=sample"])
+GONE = object()
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    """The sample profile with one value put at a dotted place, or taken away."""
+    content = copy.deepcopy(SAMPLE)
+    *sections, name = place.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    if value is GONE:
+        del part[name]
+    else:
+        part[name] = value
+    return content
+
+
+def write(path: Path, content: Any) -> Path:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    else:
+        YAML(typ="safe", pure=True).dump(content, path)
+    return path
+
+
+def test_there_are_four_profiles_and_each_is_valid(tmp_path) -> None:
+    assert sorted(path.name for path in (ROOT / "conf/profile").iterdir()) == [f"{name}.yaml" for name in PROFILES]
+    for name in PROFILES:
+        params = load(write(tmp_path / "params.yaml", compose([f"profile={name}"])))
+        assert params.profile == name
+        assert overrides(params) == []
+
+
+def test_the_paper_profile_is_the_recipe_and_pinned() -> None:
+    paper = Params.model_validate(compose(["profile=paper"]))
+    assert (paper.base.name, paper.refiner.name) == ("llava-hf/llava-v1.6-vicuna-13b-hf", "Qwen/Qwen2-7B-Instruct")
+    assert all(len(model.revision) == 40 for model in (paper.base, paper.refiner))
+    tuned = paper.finetune
+    assert (tuned.lora_rank, tuned.lora_alpha, tuned.learning_rate, tuned.epochs) == (128, 256, 2e-4, 1)
+    assert (tuned.weight_decay, tuned.warmup_share, tuned.scheduler, tuned.precision) == (0, 0.03, "cosine", "bfloat16")
+    assert tuned.batch_size * tuned.accumulation == 16
+    assert paper.convert.draw_boxes
+
+
+def test_the_committed_params_are_the_sample_profile() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so nothing says what was committed")
+    committed = subprocess.run(["git", "show", ":params.yaml"], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert YAML(typ="safe", pure=True).load(committed.stdout) == SAMPLE
+
+
+def test_both_grammars_of_yaml_read_the_same(tmp_path) -> None:
+    # DVC reads YAML 1.2, papermill and Hydra 1.1, in which 2e-4 is a string and `no` a boolean.
+    files = [ROOT / "params.yaml", *sorted((ROOT / "conf").rglob("*.yaml"))]
+    assert len(files) == 6
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert typed(YAML(typ="safe", pure=True).load(text)) == typed(yaml.safe_load(text)), path
+
+
+def typed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: typed(inner) for name, inner in value.items()}
+    return [typed(inner) for inner in value] if isinstance(value, list) else (type(value).__name__, value)
+
+
+BROKEN = [
+    # place, value, what the message says
+    ("finetune.lora_rnak", 8, "finetune.lora_rnak is not known"),
+    ("finetnue", {}, "finetnue is not known"),
+    ("base.tiny.depth", 2, "base.tiny.depth is not known"),
+    ("seed", GONE, "seed is missing"),
+    ("finetune.epochs", GONE, "finetune.epochs is missing"),
+    ("refine", GONE, "refine is missing"),
+    ("profile", "huge", "profile = 'huge'"),
+    ("seed", "0", "seed = '0'"),
+    ("seed", -1, "seed = -1"),
+    ("finetune.lora_rank", 8.5, "finetune.lora_rank = 8.5"),
+    ("finetune.lora_rank", True, "finetune.lora_rank = True"),
+    ("finetune.learning_rate", "2e-4", "finetune.learning_rate = '2e-4'"),
+    ("finetune.learning_rate", float("nan"), "finetune.learning_rate = nan"),
+    ("finetune.lora_dropout", 1.5, "finetune.lora_dropout = 1.5"),
+    ("finetune.quantization", "2bit", "finetune.quantization = '2bit'"),
+    ("convert.draw_boxes", "false", "convert.draw_boxes = 'false'"),
+    ("convert.box_width", 0, "convert.box_width = 0"),
+    ("describe.max_new_tokens", [8, 8], "describe.max_new_tokens"),
+    ("describe.max_new_tokens", [8, 8, 0], "describe.max_new_tokens.2 = 0"),
+    ("fetch.source", "folder", "annotations must name a folder"),
+    ("base.source", "folder", "name must be given"),
+    ("refiner", {"source": "hub", "name": "x/y", "revision": "main", "billions": 1}, "full commit hash of 40"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "said"), BROKEN)
+def test_a_wrong_parameter_stops_with_its_name(tmp_path, place, value, said) -> None:
+    path = write(tmp_path / "params.yaml", changed(place, value))
+    with pytest.raises(VsdError) as caught:
+        load(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: parameter ")
+    assert said in line
+
+
+def test_all_wrong_parameters_are_named_at_once(tmp_path) -> None:
+    content = changed("finetune.lora_rank", 0) | {"seed": "x", "sede": 1}
+    with pytest.raises(VsdError) as caught:
+        load(write(tmp_path / "params.yaml", content))
+    assert [name for name in ("seed", "finetune.lora_rank", "sede") if f"parameter {name} " in str(caught.value)] == [
+        "seed",
+        "finetune.lora_rank",
+        "sede",
+    ]
+    for text, said in (("seed: [", "not YAML"), ("seed: 1\nseed: 2\n", "not YAML"), ("", "the file = None")):
+        with pytest.raises(VsdError, match=f"params.yaml: .*{said}"):
+            load(write(tmp_path / "params.yaml", text))
+    with pytest.raises(VsdError, match=r"no such file. Make it with: python -m vsd_utils.params profile=sample"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of what a stage needs, without data, so that any work would fail or leave files."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("vsd_utils", "conf", "notebooks"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    return root
+
+
+def command(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-B", "-m", *arguments], cwd=checkout, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("place", "value", "said"), [BROKEN[0], BROKEN[4], BROKEN[11]])
+def test_a_stage_stops_before_any_work(checkout, place, value, said) -> None:
+    path = write(checkout / "params.yaml", changed(place, value))
+    before = sorted(checkout.rglob("*"))
+    done = command(checkout, "vsd_utils.notebooks", "run", "convert")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path}: parameter ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_composing_from_the_command_line(checkout) -> None:
+    path = write(checkout / "params.yaml", "never read")
+    done = command(checkout, "vsd_utils.params", "profile=smoke", "finetune.epochs=2")
+    assert (done.returncode, done.stdout) == (0, "params.yaml: profile smoke, profile=smoke, finetune.epochs=2\n")
+    kept = path.read_text()
+    assert overrides(load(path)) == ["finetune.epochs=2.0"]
+    for wrong, said in (
+        ("profile=huge", "huge"),
+        ("finetune.epoch=2", "epoch"),
+        ("finetune", "finetune"),
+        ("seed=x", "seed = 'x'"),
+    ):
+        done = command(checkout, "vsd_utils.params", wrong)
+        assert done.returncode == 2, wrong
+        assert done.stderr.startswith("error: ")
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert path.read_text() == kept
+    assert not (checkout / ".params.yaml").exists()
+
+
+def test_a_notebook_gets_what_it_was_given_and_the_rest_from_the_file(tmp_path) -> None:
+    path = write(tmp_path / "params.yaml", SAMPLE)
+    blank = dict.fromkeys([*SHARED, *SAMPLE["convert"]], ...)
+    usual = {name: SAMPLE[name] for name in SHARED} | SAMPLE["convert"]
+    assert given("convert", {**blank, "pd": None}, path) == usual
+    assert given("convert", blank | {"seed": 5, "box_width": 0.1}, path) == usual | {"seed": 5, "box_width": 0.1}
+    with pytest.raises(VsdError, match=r"parameter convert.box_width = 'wide'"):
+        given("convert", blank | {"box_width": "wide"}, path)
+    with pytest.raises(VsdError, match=r"parameter seed = -1"):
+        given("convert", blank | {"seed": -1}, path)
+    with pytest.raises(VsdError, match=r"parameters cell has no seed, box_width; params.yaml, section convert"):
+        given("convert", {name: ... for name in blank if name not in ("box_width", "seed")}, path)
+    asked = dict.fromkeys([*SHARED, *SAMPLE["describe"]], ...)
+    assert given("describe", asked | {"max_new_tokens": [1, 2, 3]}, path)["max_new_tokens"] == (1, 2, 3)
+
+
+@pytest.mark.parametrize("photos", ["../photos", "/a b/c=d", "it's, 7", "null", "12"])
+def test_overrides_make_the_same_parameters_again(photos) -> None:
+    content = copy.deepcopy(SAMPLE) | {"seed": 7}
+    content["fetch"]["photos"] = photos
+    content["finetune"]["learning_rate"] = 3e-5
+    content["convert"]["draw_boxes"] = False
+    content["describe"]["max_new_tokens"] = [8, 9, 10]
+    params = Params.model_validate(content)
+    said = overrides(params)
+    assert len(said) == 5
+    assert {"convert.draw_boxes=false", "describe.max_new_tokens=[8,9,10]", "finetune.learning_rate=3e-05"} <= {*said}
+    assert Params.model_validate(compose(["profile=sample", *said])) == params
