@@ -141,9 +141,7 @@ def examples(
     return figure
 
 
-def example(
-    axis: Axes, sample: Sample, item: Mapping[str, Any], refined: Mapping[str, Any], folder: Path
-) -> None:
+def example(axis: Axes, sample: Sample, item: Mapping[str, Any], refined: Mapping[str, Any], folder: Path) -> None:
     """One test image with its pair, references, predictions and scores."""
     pair, first = sample.triples[0], item["task1"][0]
     with Image.open(folder / pair.image) as image:

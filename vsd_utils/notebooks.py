@@ -84,7 +84,14 @@ def run(stage: str) -> None:
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     try:
         papermill.execute_notebook(
-            source, target, given, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=False, log_output=False
+            source,
+            target,
+            given,
+            kernel_name="python3",
+            cwd=NOTEBOOKS,
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=["--log-level=ERROR"],  # or each kernel warns of its own connection
         )
     except PapermillExecutionError as error:
         raise VsdError(
