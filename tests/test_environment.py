@@ -1,0 +1,77 @@
+"""One set of versions: pyproject.toml pins it, the lock and the conda file say the same."""
+
+import re
+import subprocess
+import tomllib
+
+import yaml
+
+from vsd_utils.paths import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+def pin(requirement: str) -> tuple[str, str]:
+    """Normalised name and version; fails on anything that is no exact pin."""
+    match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][\w.+!-]*)", requirement)
+    assert match, f"{requirement!r} is not an exact pin"
+    return re.sub(r"[-_.]+", "-", match[1]).lower(), match[2]
+
+
+def pins(requirements: list[str]) -> dict[str, str]:
+    found = dict(map(pin, requirements))
+    assert len(found) == len(requirements), "a name is pinned twice"
+    return found
+
+
+def locked() -> list[tuple[str, str]]:
+    """Each requirement of the lock, with all that follows it up to the next one."""
+    starts = [match.start() for match in re.finditer(r"^(?=[A-Za-z0-9])", LOCK, re.MULTILINE)]
+    entries = [LOCK[start:end] for start, end in zip(starts, [*starts[1:], len(LOCK)], strict=True)]
+    return [(re.split(r"[ ;\\]", entry, maxsplit=1)[0], entry) for entry in entries]
+
+
+def test_every_direct_dependency_is_locked_at_its_version() -> None:
+    direct = pins(DIRECT)
+    all_of_it = [pin(name) for name, _ in locked()]  # one may stand there twice, for two Pythons
+    assert len(direct) > 40
+    assert len({name for name, _ in all_of_it}) > 2 * len(direct)
+    # The build back-end of an editable install is locked too, so that nothing comes from outside the lock.
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    for name, version in (direct | pins(build)).items():
+        assert [other for found, other in all_of_it if found == name] == [version]
+
+
+def test_every_locked_file_has_a_hash_and_no_host() -> None:
+    for name, entry in locked():
+        hashes = re.findall(r"--hash=(\S+)", entry)
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes), name
+    for host in ("://", "index-url", "find-links", " @ ", "git+"):
+        assert host not in LOCK
+
+
+def test_conda_users_get_the_same_versions() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == "llava-vsd"
+    assert environment["channels"] == ["conda-forge"]
+    python, pip, section = environment["dependencies"]
+    assert (python, pip) == ("python=3.11.*", "pip")
+    assert pins(section["pip"]) == pins(DIRECT)
+    assert PROJECT["requires-python"] == ">=3.11,<3.13"
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split()
+    assert {"repro", "test", "lint", "lab", "help"} <= {*phony}
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    listed = dict(line.split(maxsplit=1) for line in shown.stdout.splitlines())
+    assert listed.keys() == {*phony}
+    assert all(len(text) > 5 for text in listed.values())
+    for target in phony:
+        assert re.search(rf"^{target}:.*## {re.escape(listed[target])}$", makefile, re.MULTILINE)

@@ -1,0 +1,184 @@
+"""What the first stage puts in place, and what it says when something is missing."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsd_utils import preflight
+from vsd_utils.annotations import SPLITS, load_items, load_pairs
+from vsd_utils.errors import VsdError
+from vsd_utils.fetch import AUTHORS_FILES, _take, git_blob, split_images
+from vsd_utils.images import index_photos
+from vsd_utils.origin import describe
+from vsd_utils.params import Params, compose
+from vsd_utils.paths import annotation_file
+from vsd_utils.scenes import write_split
+
+
+def params(profile: str, **changes: Any) -> Params:
+    """A profile with dotted changes, dots written as double underscores."""
+    content = compose([f"profile={profile}"])
+    for place, value in changes.items():
+        section, name = place.split("__")
+        content[section][name] = value
+    return Params.model_validate(content)
+
+
+@given(st.integers(1, 400), st.tuples(*[st.integers(1, 99)] * 3), st.integers(0, 99))
+def test_a_split_has_every_image_once_and_the_sizes_asked_for(count, shares, seed) -> None:
+    ids = [str(number) for number in range(count)]
+    where = split_images(ids, shares, seed)
+    assert sorted(where, key=int) == ids
+    for split, share in zip(SPLITS, shares, strict=True):
+        found = sum(kept == split for kept in where.values())
+        assert abs(found - count * share / sum(shares)) <= 1
+    assert split_images(ids, shares, seed) == where
+    if count > 100 and max(shares) < 2 * min(shares):
+        assert split_images(ids, shares, seed + 1) != where
+
+
+def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
+    settings = params("layout", fetch__annotations=str(real_vsd)).fetch
+    record = _take(settings, 0, None, tmp_path / "one")
+    assert record["authors_files"] is True
+    assert record["images"] == {"train": 1756, "val": 293, "test": 878}  # 60, 10 and 30 % of 2,927
+    assert "the authors' files, split here by image; boxes on an empty canvas" in describe(record)
+    ids: list[str] = []
+    for split in SPLITS:
+        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
+        assert len(pairs) == record["images"][split]
+        ids += [one.img_id for one, _ in pairs]
+    assert len(ids) == len({*ids}) == 2927
+    whole = {item.img_id: item for item in load_items(annotation_file(1, "val", real_vsd))}
+    kept = [item for split in SPLITS for item in load_items(annotation_file(1, split, tmp_path / "one"))]
+    assert {item.img_id: item for item in kept} == whole
+
+    def digests(name: str, seed: int) -> list[str]:
+        _take(settings, seed, None, tmp_path / name)
+        return [git_blob(path) for path in sorted((tmp_path / name).rglob("*.json"))]
+
+    assert len(digests("again", 0)) == 6
+    assert digests("again", 0) == [git_blob(path) for path in sorted((tmp_path / "one").rglob("*.json"))]
+    assert not {*digests("other", 1)} & {*digests("again", 0)}
+
+
+def test_digests_are_gits_and_recognise_the_authors_files(real_vsd, tmp_path) -> None:
+    some = tmp_path / "some.json"
+    some.write_bytes('["caf\u00e9"]\r\n'.encode())
+    for path in (some, annotation_file(1, "val", real_vsd), annotation_file(2, "val", real_vsd)):
+        git = ["git", "hash-object", "--no-filters", str(path)]
+        assert git_blob(path) == subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    for version in (1, 2):
+        path = annotation_file(version, "val", real_vsd)
+        assert git_blob(path) == AUTHORS_FILES[path.relative_to(real_vsd).as_posix()]
+    assert all(re.fullmatch("[0-9a-f]{40}", digest) for digest in AUTHORS_FILES.values())
+    assert AUTHORS_FILES.keys() == {
+        annotation_file(version, split, tmp_path).relative_to(tmp_path).as_posix()
+        for version in (1, 2)
+        for split in SPLITS
+    }
+
+
+@pytest.fixture
+def sources(tmp_path) -> Path:
+    """Six small annotation files in the authors' layout, three images each."""
+    box = {"s_bbox": [0, 5, 0, 5], "o_bbox": [5, 9, 5, 9]}
+    for split in SPLITS:
+        items = [
+            {
+                "img_id": f"{split}{number}",
+                "triple_list": [{"s": "a", "o": "b", "p": "on", **box}],
+                "captions": ["a on b"],
+            }
+            for number in range(3)
+        ]
+        for version in (1, 2):
+            path = annotation_file(version, split, tmp_path / "vsd")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(items))
+    return tmp_path / "vsd"
+
+
+def test_given_splits_are_copied_as_they_are(sources, tmp_path) -> None:
+    settings = params("paper", fetch__annotations=str(sources)).fetch
+    record = _take(settings, 0, None, tmp_path / "taken")
+    assert record["images"] == {"train": 3, "val": 3, "test": 3}
+    assert record["authors_files"] is False
+    assert "files that are not the authors', by their digests, the authors' splits; photos" in describe(record)
+    copied = {path.relative_to(tmp_path / "taken"): path.read_bytes() for path in (tmp_path / "taken").rglob("*.json")}
+    assert copied == {path.relative_to(sources): path.read_bytes() for path in sources.rglob("*.json")}
+    assert len(copied) == 6
+
+
+def test_broken_items_stop_an_own_split_or_stay_in_it_to_be_counted(sources, tmp_path) -> None:
+    settings = params("layout", fetch__annotations=str(sources)).fetch
+    path = annotation_file(1, "val", sources)
+    path.write_text(json.dumps([*json.loads(path.read_text()), {"img_id": "broken", "captions": []}, "no item"]))
+    with pytest.raises(VsdError, match=r"val.json, item 3 \(img_id 'broken'\): key 'triple_list' is missing"):
+        _take(settings, 0, None, tmp_path / "taken")
+    _take(settings, 0, [], tmp_path / "taken")
+    skipped: list[str] = []
+    kept = [item for split in SPLITS for item in load_items(annotation_file(1, split, tmp_path / "taken"), skipped)]
+    assert sorted(item.img_id for item in kept) == ["val0", "val1", "val2"]
+    assert len(skipped) == 2
+
+
+def test_the_preflight_names_everything_missing_at_once(sources, tmp_path) -> None:
+    photos = tmp_path / "photos"
+    wanted = params("paper", fetch__annotations=str(sources), fetch__photos=str(photos))
+    first, second = (annotation_file(version, "train", sources) for version in (1, 2))
+    first.unlink()
+    second.unlink()
+    found = preflight.problems(wanted)
+    for number, said in enumerate((f"{first}: no such", f"{second}: no such", f"{photos}: no such folder of photos")):
+        assert found[number].startswith(said)
+
+    photos.mkdir()
+    for name in ("val0.jpg", "val1.png", "test2.jpeg"):
+        (photos / name).touch()
+    shutil.copy(annotation_file(1, "val", sources), first)
+    absent, *rest = (line for line in preflight.problems(wanted) if not line.startswith(str(second)))
+    assert absent.startswith(f"{photos}: 3 of 6 photos are missing: test0, test1, val2. They come from Visual Genome")
+    shutil.copy(annotation_file(2, "val", sources), second)
+    for name in ("val2.jpg", "test0.jpg", "test1.jpg"):
+        (photos / name).touch()
+    assert preflight.problems(wanted) == rest
+
+
+def test_the_preflight_knows_what_the_paper_needs_of_a_gpu() -> None:
+    assert preflight.problems(params("sample")) == []
+    seen = preflight._gpu_gib()
+    wanted = params("paper")
+    told = [line for line in preflight.problems(wanted) if "GPU memory" in line]
+    if seen >= 60:
+        assert told == []
+    else:
+        (line,) = told
+        gib = int(re.search(r"about (\d+) GiB", line)[1])
+        assert 13.35e9 * 2 / 2**30 < gib < 80  # more than the weights, and fits the card that the paper's size needs
+        assert ("no NVIDIA GPU was found" in line) == (seen == 0)
+        assert "finetune.quantization=4bit" in line
+        smaller = params("paper", finetune__quantization="4bit", finetune__batch_size=1)
+        less = [line for line in preflight.problems(smaller) if "GPU memory" in line]
+        assert all(int(re.search(r"about (\d+) GiB", line)[1]) < gib / 2 for line in less)
+
+
+def test_every_rendered_scene_is_found_by_its_id(tmp_path) -> None:
+    for split in SPLITS:
+        write_split(tmp_path / "annotations", tmp_path / "images", split, 9, 0)
+    index = index_photos(tmp_path / "images")
+    ids = set()
+    for split in SPLITS:
+        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "annotations") for version in (1, 2)))
+        assert len(pairs) == 9
+        assert not ids & {one.img_id for one, _ in pairs}
+        ids |= {one.img_id for one, _ in pairs}
+    assert ids <= index.keys()
+    assert len({index[name] for name in ids}) == 27

@@ -1,0 +1,223 @@
+"""The notebooks: what lies in the repository, and that running one twice gives the same bytes."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from ruamel.yaml import YAML
+
+from vsd_utils.errors import VsdError
+from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
+from vsd_utils.params import SHARED, Params, compose
+from vsd_utils.paths import NOTEBOOKS, ROOT
+
+
+def source(stage: str) -> Any:
+    return nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4)
+
+
+def test_the_folder_holds_the_five_notebooks_and_nothing_else() -> None:
+    assert len(SOURCES) == 5
+    assert sorted(path.name for path in NOTEBOOKS.rglob("*") if ".ipynb_checkpoints" not in path.parts) == sorted(
+        SOURCES.values()
+    )
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+def test_a_notebook_is_clean_and_explains_itself(stage) -> None:
+    notebook = source(stage)
+    nbformat.validate(notebook)
+    assert notebook.cells == clean(source(stage)).cells
+    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith(f"# {SOURCES[stage][1]}. ")
+    rows = [line.split("|")[1].strip() for line in first.source.splitlines() if line.startswith("|")]
+    assert {"reads", "writes", "takes"} <= {*rows}
+    examples = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert any("examples" in text.lower() for text in examples)
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+def test_a_notebook_takes_exactly_its_parameters(stage) -> None:
+    section = Params.model_fields[stage].annotation.model_fields
+    notebook = source(stage)
+    assert parameter_names(notebook) == [*SHARED, *section]
+    (cell,) = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["parameters"]]
+    values = [node.value.value for node in ast.parse(cell.source).body]
+    assert values == [...] * len(values)
+    assert f'params.given("{stage}", globals())' in notebook.cells[notebook.cells.index(cell) + 1].source
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+def test_a_notebook_only_calls_the_package(stage) -> None:
+    code = [cell.source for cell in source(stage).cells if cell.cell_type == "code"]
+    assert len(code) >= 5
+    for text in code:
+        tree = ast.parse(text)  # fails on `!` and `%` lines too
+        kinds = {type(node) for node in ast.walk(tree)}
+        assert not kinds & {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert not names & {"chdir", "run_line_magic", "get_ipython", "filterwarnings", "simplefilter"}
+        assert "pip install" not in text
+
+
+def test_cleaning_takes_what_a_session_leaves_and_keeps_the_rest() -> None:
+    notebook = new_notebook(
+        metadata={
+            "language_info": {"name": "python", "version": "3.11.2"},
+            "kernelspec": {"name": "mine", "display_name": "Mine"},
+            "toc": {},
+        },
+        cells=[
+            new_markdown_cell("# 1", metadata={"collapsed": True}),
+            new_code_cell(
+                "seed = ...",
+                metadata={
+                    "tags": ["parameters"],
+                    "scrolled": True,
+                    "execution": {"iopub.status.busy": "2024-08-01T10:00:00Z"},
+                },
+                execution_count=7,
+                outputs=[new_output("stream", name="stdout", text="x")],
+            ),
+        ],
+    )
+    once = nbformat.writes(clean(notebook))
+    assert once == nbformat.writes(clean(nbformat.reads(once, as_version=4)))
+    cells = nbformat.reads(once, as_version=4).cells
+    assert [cell.source for cell in cells] == ["# 1", "seed = ..."]
+    assert (cells[1].outputs, cells[1].execution_count, cells[1].metadata) == ([], None, {"tags": ["parameters"]})
+    assert cells[0].metadata == {}
+    for left in ("3.11.2", "mine", "toc", "scrolled"):
+        assert left not in once
+
+
+def test_parameters_that_do_not_meet() -> None:
+    with pytest.raises(VsdError) as caught:
+        check_parameters("convert", ["seed", "width"], {"seed": 0, "box_width": 1})
+    assert str(caught.value).splitlines() == [
+        "params.yaml has convert.box_width, which 01_convert_data.ipynb does not take",
+        "01_convert_data.ipynb takes width, which params.yaml, section convert, does not have",
+    ]
+    tagged = {"metadata": {"tags": ["parameters"]}}
+    for cells in ([], [new_code_cell("a = ...", **tagged), new_code_cell("b = ...", **tagged)]):
+        with pytest.raises(VsdError, match=f"one cell tagged 'parameters', found {len(cells)}"):
+            parameter_names(new_notebook(cells=cells))
+
+
+def test_streams_however_they_were_cut() -> None:
+    def ran(*outputs: Any) -> str:
+        return nbformat.writes(normalise(new_notebook(cells=[new_code_cell("run()", outputs=list(outputs))])))
+
+    def out(text: str) -> Any:
+        return new_output("stream", name="stdout", text=text)
+
+    def err(process: int, text: str = "") -> Any:
+        where = f"/tmp/ipykernel_{process}/{process * 7}.py:1: UserWarning: {text}\n"
+        return new_output("stream", name="stderr", text=where)
+
+    table = new_output("display_data", data={"text/plain": "<Table at 0x7f00>"})
+    whole = ran(out("one\ntwo\n"), err(12), table, out("three <Map object at 0x7f01>"))
+    moved = new_output("display_data", data={"text/plain": "<Table at 0x8fff>"})
+    assert ran(out("one\n"), err(3456), out("two\n"), moved, out("three <Map"), out(" object at 0x9999>")) == whole
+    assert "ipykernel" not in whole
+    assert "0x" not in whole
+    assert ran(out("three"), table, out("one\ntwo\n")) != whole  # what stood before a table stays before it
+
+
+PARAMETERS = "\n".join(f"{name} = ..." for name in parameter_names(source("convert")))
+WORK = """
+import sys
+import warnings
+import matplotlib.pyplot as plt
+import pandas as pd
+from vsd_utils import params
+p = params.given("convert", globals())
+for number in range(200):
+    print(number, flush=True)
+    print("note", number, file=sys.stderr, flush=True)
+warnings.warn("be careful")
+print(object(), {"b", "a", "c"})
+plt.plot([1, 3, 2])
+plt.show()
+pd.Series(p, name="value").to_frame()
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the package where a small notebook stands for the stage `convert`."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("vsd_utils", "conf"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("notebooks", "data/notebooks"):
+        (root / name).mkdir(parents=True)
+    YAML(typ="safe", pure=True).dump(compose(["profile=sample"]), root / "params.yaml")
+    return root
+
+
+def run(checkout: Path, work: str, parameters: str = PARAMETERS) -> subprocess.CompletedProcess[str]:
+    """Run a notebook by the command that the pipeline calls."""
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# Small"),
+            new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+            new_markdown_cell("## The work\n\nHere #1 happens."),
+            new_code_cell(work),
+        ]
+    )
+    nbformat.write(clean(notebook), checkout / "data/notebooks/convert.ipynb")
+    command = [sys.executable, "-m", "vsd_utils.notebooks", "run", "convert"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+
+
+def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
+    executed = checkout / "reports/notebooks" / SOURCES["convert"]
+    found = []
+    for _ in range(2):
+        done = run(checkout, WORK)
+        assert (done.returncode, done.stderr) == (0, "")
+        found.append([executed.read_bytes(), executed.with_suffix(".html").read_bytes()])
+        executed.unlink()
+    assert found[0] == found[1]
+    notebook = nbformat.reads(found[0][0].decode(), as_version=4)
+    streams, error, figure, table = notebook.cells[-1].outputs
+    assert streams.text.startswith("".join(f"{number}\n" for number in range(200)) + "<object object")
+    assert "UserWarning: be careful" in error.text
+    assert "image/png" in figure.data
+    assert "box_width" in table.data["text/html"]
+    injected = [cell.source for cell in notebook.cells if cell.metadata.get("tags") == ["injected-parameters"]]
+    assert "box_width = 0.016" in injected[0]
+    assert "draw_boxes = True" in injected[0]
+    page = found[0][1].decode()
+    assert "be careful" in page
+    for text in (found[0][0].decode(), page):
+        assert str(checkout) not in text
+
+
+def test_an_error_names_notebook_heading_and_cause(checkout) -> None:
+    done = run(checkout, "from vsd_utils.errors import VsdError\nraise VsdError('val.json: no such file')")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: 01_convert_data.ipynb, under 'The work': VsdError: val.json: no such file",
+        "The notebook as far as it got: reports/notebooks/01_convert_data.ipynb",
+    ]
+    assert (checkout / "reports/notebooks" / SOURCES["convert"]).is_file()
+
+
+def test_a_parameter_that_the_notebook_does_not_take_stops_the_run(checkout) -> None:
+    done = run(checkout, "open('ran', 'w')", PARAMETERS.replace("box_width", "box_widht"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: params.yaml has convert.box_width, which 01_convert_data.ipynb does not take",
+        "01_convert_data.ipynb takes box_widht, which params.yaml, section convert, does not have",
+    ]
+    assert not (checkout / "notebooks/ran").exists()
