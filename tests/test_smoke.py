@@ -138,7 +138,7 @@ def test_opening_and_saving_a_notebook_reruns_no_stage(project: Project) -> None
     nbformat.write(notebook, path)
     ran = project.run("dvc", "repro")
     path.write_bytes(before)
-    assert [line for line in ran.splitlines() if "Running stage" in line] == ["Running stage 'clean@finetune':"]
+    assert [line for line in ran.splitlines() if "Running stage" in line] == ["Running stage 'clean':"]
 
 
 def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_files(project: Project) -> None:

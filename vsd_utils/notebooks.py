@@ -3,7 +3,7 @@
 DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
 copy goes to ``reports/notebooks``, as a notebook and as HTML, and no stage depends on it.
 
-    python -m vsd_utils.notebooks clean convert      # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb
+    python -m vsd_utils.notebooks clean              # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb ...
     python -m vsd_utils.notebooks run convert        # with params.yaml -> reports/notebooks/01_convert_data.ipynb
 """
 
@@ -157,17 +157,15 @@ def _heading(source: Path, cell_index: int) -> str:
 
 def main() -> None:
     """Command line; see the module's description."""
-    if len(sys.argv) != 3 or sys.argv[1] not in ("clean", "run") or sys.argv[2] not in SOURCES:
-        sys.exit(f"usage: python -m vsd_utils.notebooks clean|run {'|'.join(SOURCES)}")
-    action, stage = sys.argv[1:]
-    if action == "run":
-        run(stage)
+    if sys.argv[1:] == ["clean"]:
+        CLEAN_NOTEBOOKS.mkdir(parents=True, exist_ok=True)
+        for stage, name in SOURCES.items():
+            with replacing(CLEAN_NOTEBOOKS / f"{stage}.ipynb") as temporary:
+                nbformat.write(clean(nbformat.read(NOTEBOOKS / name, as_version=4)), temporary)
+    elif len(sys.argv) == 3 and sys.argv[1] == "run" and sys.argv[2] in SOURCES:
+        run(sys.argv[2])
     else:
-        cleaned = clean(nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4))
-        target = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            nbformat.write(cleaned, temporary)
+        sys.exit(f"usage: python -m vsd_utils.notebooks clean | run {'|'.join(SOURCES)}")
 
 
 if __name__ == "__main__":

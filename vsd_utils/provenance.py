@@ -20,6 +20,7 @@ def collect(params: Params) -> dict[str, Any]:
         "profile": params.profile,
         "overrides": overrides(params),
         "data": origin.describe(source),
+        "annotated_by_people": source["source"] != "scenes",
         "authors_test_split": bool(source.get("authors_files")) and not source["own_split"] and bool(source["photos"]),
         "images": statistics["images"],
         "left_out": len(statistics["skipped"]),
