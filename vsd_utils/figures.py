@@ -68,11 +68,15 @@ def confusion(scores: Mapping[str, Any], title: str) -> Figure:
 def losses(folder: Path) -> Figure:
     """Training and validation loss, from what DVCLive logged below ``folder``."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-    for split, style in (("train", {"lw": 1, "color": "0.6"}), ("val", {"marker": "o", "ms": 4, "color": "#0072B2"})):
+    styles: dict[str, dict[str, Any]] = {
+        "training": {"lw": 1, "color": "0.6"},
+        "validation": {"marker": "o", "ms": 4, "color": "#0072B2"},
+    }
+    for split, label in (("train", "training"), ("val", "validation")):
         path = folder / "plots" / "metrics" / split / "loss.tsv"
         if path.is_file():
             curve = pd.read_csv(path, sep="\t")
-            axis.plot(curve["step"], curve["loss"], label={"train": "training", "val": "validation"}[split], **style)
+            axis.plot(curve["step"], curve["loss"], label=label, **styles[label])
     axis.set(xlabel="step", ylabel="loss of the answer's tokens", yscale="log")
     axis.legend(frameon=False)
     return figure

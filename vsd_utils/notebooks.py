@@ -3,8 +3,8 @@
 DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
 copy goes to ``reports/notebooks``, as a notebook and as HTML, and no stage depends on it.
 
-    python -m vsd_utils.notebooks clean              # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb ...
-    python -m vsd_utils.notebooks run convert        # with params.yaml -> reports/notebooks/01_convert_data.ipynb
+    python -m vsd_utils.notebooks clean          # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb, ...
+    python -m vsd_utils.notebooks run convert    # with params.yaml -> reports/notebooks/01_convert_data.ipynb
 """
 
 import ast

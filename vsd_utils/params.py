@@ -275,7 +275,7 @@ def _yaml() -> YAML:
     # DVC's grammar, YAML 1.2, in which 2e-4 is a number; PyYAML's is 1.1, where it is a string.
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     return yaml
 
 

@@ -107,7 +107,7 @@ def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def write(name: str, title: str, table: pd.DataFrame, notes: Sequence[str], folder: Path) -> None:
-    """Write ``<folder>/<name>.md``, ``.csv`` and ``.tex``; ``notes`` (what the numbers are, provenance) go with each."""
+    """Write ``<folder>/<name>.md``, ``.csv`` and ``.tex``; ``notes`` (definitions, provenance) go with each."""
     index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
     text = table.to_markdown(index=index, disable_numparse=True)
     below = "\n".join(f"- {note}" for note in notes)
@@ -122,7 +122,7 @@ def write(name: str, title: str, table: pd.DataFrame, notes: Sequence[str], fold
 
 
 def _frame(rows: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)))
     frame.index.name = "system"
     return frame
 

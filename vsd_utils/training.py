@@ -69,7 +69,7 @@ def make_trainer(
     live: Live | None = None,
     name: str = "training",
 ) -> SFTTrainer:
-    """TRL's trainer for this model; ``folder`` takes the checkpoints (every ``save_every`` steps, the last two kept)."""
+    """TRL's trainer for this model; ``folder`` takes the checkpoints (every ``save_every`` steps, two are kept)."""
     config = SFTConfig(
         output_dir=str(folder),
         num_train_epochs=epochs,

@@ -34,7 +34,7 @@ class Heads(nn.Module):
 def train_tower(
     model: LlavaNextForConditionalGeneration, pictures: Pictures, size: Tiny, seed: int
 ) -> dict[str, float]:
-    """Train the tower in place; returns the last tenth's mean box error (share of the tile) and order accuracy (0-100)."""
+    """Train the tower in place; returns the last tenth's mean box error (tile = 1) and order accuracy (0 to 100)."""
     torch.manual_seed(seed)
     tower = model.model.vision_tower.train()
     heads = Heads(size.width, (size.tile // size.patch) ** 2)
@@ -54,7 +54,7 @@ def train_tower(
             + nn.functional.cross_entropy(order, batch["front"])
         )
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
