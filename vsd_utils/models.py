@@ -16,8 +16,8 @@ from transformers import (
 
 from vsd_utils import silence  # noqa: F401
 from vsd_utils.errors import VsdError
-from vsd_utils.pointers import location
 from vsd_utils.paths import BASE_MODEL
+from vsd_utils.pointers import location
 from vsd_utils.prompts import CHAT_TEMPLATE
 
 # bitsandbytes quantises every linear layer it is not told to leave alone; names must be complete from the top
