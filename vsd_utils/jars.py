@@ -116,7 +116,8 @@ def _download(jar: Jar, repository: Path) -> Path:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise JarError(
             f"{jar.coordinates} ({jar.size / 1e6:.0f} MB) is not in {repository.parent} and cannot be fetched from "
-            f"Maven Central ({reason}). Connect once, or put the file {jar.name} (SHA-256 {jar.digest}) into that folder."
+            f"Maven Central ({reason}). Connect once, or put the file {jar.name} (SHA-256 {jar.digest}) into that "
+            "folder."
         ) from None
 
 
