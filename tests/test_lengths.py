@@ -12,6 +12,7 @@ from vsd_utils.files import write_json
 from vsd_utils.lengths import _tiling, image_tokens, summary
 
 LLAVA_1_6 = {"tile": 336, "patch": 14, "grids": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]}
+BACKWARDS = LLAVA_1_6 | {"grids": LLAVA_1_6["grids"][::-1]}  # the first grid is then not the smallest that fits
 TINY = {"tile": 48, "patch": 12, "grids": [[48, 96], [96, 48], [96, 96]]}
 
 
@@ -49,9 +50,10 @@ def test_counts_measured_with_the_published_configuration(size, tokens) -> None:
 length = st.one_of(st.integers(1, 20), st.integers(1, 2000), st.integers(1, 100_000))
 
 
-@given(length, length, st.sampled_from([LLAVA_1_6, TINY]))
+@given(length, length, st.sampled_from([LLAVA_1_6, BACKWARDS, TINY]))
 @example(1, 100_000, LLAVA_1_6)
 @example(100_000, 1, LLAVA_1_6)
+@example(300, 300, BACKWARDS)
 @example(1, 1, TINY)
 def test_equal_to_the_processor_for_any_size(width, height, tiling) -> None:
     expected = Processor(tiling["patch"], tiling["grids"]).tokens(width, height, tiling["tile"])

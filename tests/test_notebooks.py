@@ -128,6 +128,7 @@ def test_streams_however_they_were_cut() -> None:
     whole = ran(out("one\ntwo\n"), err(12), table, out("three <Map object at 0x7f01>"))
     moved = new_output("display_data", data={"text/plain": "<Table at 0x8fff>"})
     assert ran(out("one\n"), err(3456), out("two\n"), moved, out("three <Map"), out(" object at 0x9999>")) == whole
+    assert "cell:1: UserWarning" in whole
     assert "ipykernel" not in whole
     assert "0x" not in whole
     assert ran(out("three"), table, out("one\ntwo\n")) != whole  # what stood before a table stays before it

@@ -1,7 +1,7 @@
 """dvc.yaml against the code: what a stage depends on is what it runs, and nothing more."""
 
 import pytest
-from pipeline import PACKAGE, SCRIPTS, STAGES, modules_of
+from pipeline import PACKAGE, SCRIPTS, STAGES, imported, modules_of
 
 from vsd_utils.notebooks import SOURCES
 from vsd_utils.params import SHARED, Params
@@ -44,15 +44,16 @@ def test_every_module_belongs_to_a_stage() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == run
 
 
+def test_one_stage_cleans_the_notebooks() -> None:
+    clean = STAGES["clean"]
+    assert clean["cmd"] == "python -m vsd_utils.notebooks clean"
+    modules = {f"vsd_utils/{module}.py" for module in imported(PACKAGE / "notebooks.py") | {"notebooks"}}
+    assert {*clean["deps"]} == {f"notebooks/{file}" for file in SOURCES.values()} | modules
+    assert clean["outs"] == [f"data/notebooks/{stage}.ipynb" for stage in SOURCES]
+
+
 @pytest.mark.parametrize("stage", SOURCES)
 def test_a_notebook_stage_runs_the_cleaned_copy(stage) -> None:
-    clean = STAGES["clean"]
-    assert clean["foreach"] == {name: file.removesuffix(".ipynb") for name, file in SOURCES.items()}
-    assert clean["do"] == {
-        "cmd": "python -m vsd_utils.notebooks clean ${key}",
-        "deps": ["notebooks/${item}.ipynb"],
-        "outs": ["data/notebooks/${key}.ipynb"],
-    }
     notebooks = [path for path in paths(STAGES[stage]["deps"]) if path.endswith(".ipynb")]
     assert notebooks == [f"data/notebooks/{stage}.ipynb"]
     executed = f"reports/notebooks/{SOURCES[stage]}"
@@ -70,7 +71,7 @@ def test_nobody_depends_on_a_source_notebook_or_an_executed_one() -> None:
 
 
 def test_what_is_read_is_what_another_stage_writes() -> None:
-    made = [path for stage in WORKING for path in outputs(stage)] + [f"data/notebooks/{name}.ipynb" for name in SOURCES]
+    made = [path for stage in STAGES for path in outputs(stage)]
     assert len(made) == len({*made})
     for stage in WORKING:
         for path in paths(STAGES[stage]["deps"]):

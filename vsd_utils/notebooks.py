@@ -91,7 +91,7 @@ def run(stage: str) -> None:
             cwd=NOTEBOOKS,
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--log-level=ERROR"],  # or each kernel warns of its own connection
+            extra_arguments=["--log-level=CRITICAL"],  # or a kernel speaks of its connection and of its end
         )
     except PapermillExecutionError as error:
         raise VsdError(
