@@ -16,9 +16,10 @@ from vsd_utils.errors import VsdError
 from vsd_utils.files import read_json
 from vsd_utils.layouts import holding
 from vsd_utils.paths import annotation_file
-from vsd_utils.relations import RELATIONS, states_relation
+from vsd_utils.relations import RELATIONS
 from vsd_utils.rooms import HEIGHT, WIDTH
 from vsd_utils.scenes import Scene, captions, compose, draw_object, draw_pair, draw_subject, render, write_split
+from vsd_utils.statements import states_relation
 from vsd_utils.trinkets import SUBJECTS
 
 KEY = (255, 0, 255)  # no drawing has this colour

@@ -28,8 +28,9 @@ from vsd_utils.pictures import Pictures
 from vsd_utils.pointers import Pointer, write_pointer
 from vsd_utils.preflight import LORA_PER_RANK
 from vsd_utils.prompts import TASKS, messages, question
-from vsd_utils.relations import RELATIONS, statement
+from vsd_utils.relations import RELATIONS
 from vsd_utils.samples import Pair, Sample
+from vsd_utils.statements import statement
 
 SIZE = Tiny(
     tokens=400,

@@ -30,7 +30,7 @@ _SENTENCE = {
     "rouge_l": "mean ROUGE-L, beta 1.2, best precision and best recall over references (pycocoevalcap)",
     "cider": "mean CIDEr-D, times 100, document frequencies from these references (pycocoevalcap)",
     "relation_in_sentence": "share of sentences that state the annotated relation between the two objects in the right "
-    "direction, in its inverse form too (vsd_utils.relations)",
+    "direction, in its inverse form too (vsd_utils.statements)",
 }
 _DIVERSITY = {
     "mbleu4_by_rank": "corpus BLEU-4 of the k-th sentences against the image's two others, mean over k",

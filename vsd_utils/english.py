@@ -1,4 +1,4 @@
-"""English as far as `vsd_utils.relations` needs it: words, plurals and the closed classes of words.
+"""English as far as `vsd_utils.statements` needs it: words, plurals and the closed classes of words.
 
 Lists, not a tagger: what is on no list counts as a noun or an adjective.
 """

@@ -26,7 +26,8 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
 from vsd_utils.english import BE, BOUNDS, PLACES, forms, verb_like
 from vsd_utils.errors import VsdError
-from vsd_utils.relations import RELATIONS, states_relation, unpunctuated
+from vsd_utils.relations import RELATIONS
+from vsd_utils.statements import states_relation, unpunctuated
 
 Reason = Literal[
     "accepted", "not_selected", "unclear_original", "already_diverse", "no_valid_rewrite", "not_more_diverse"

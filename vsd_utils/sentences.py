@@ -29,8 +29,8 @@ from vsd_utils.metrics import (
     rouge_scores,
     self_bleu,
 )
-from vsd_utils.relations import states_relation
 from vsd_utils.spice import Pair, Spice
+from vsd_utils.statements import states_relation
 from vsd_utils.tokens import one_line, tokenize
 
 SPICE_NAMES = ("spice", "spice_per_reference_max")

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsd_utils import english
-from vsd_utils.relations import INVERSE, RELATIONS, statement, states_relation
+from vsd_utils.relations import RELATIONS
+from vsd_utils.statements import INVERSE, statement, states_relation
 
 TEMPLATES = (
     "{s} {p} {o}.",
