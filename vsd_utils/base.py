@@ -78,4 +78,5 @@ if __name__ == "__main__":
     try:
         prepare(load())
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

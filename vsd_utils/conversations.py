@@ -6,6 +6,7 @@ least three distinct captions: two of VSDv1 and the VSDv2 one. The three stand i
 paper's example: a bare phrase, a "there is" sentence, the longer sentence.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -122,12 +123,16 @@ def _form(caption: str) -> int:
 
 def _speaks_of(sample: Sample, caption: str) -> int:
     """Number of the first triple both of whose names the caption holds; 0 where it names none."""
-    folded = caption.lower()
     return next(
         (
             number
             for number, pair in enumerate(sample.triples)
-            if pair.subject.lower() in folded and pair.object.lower() in folded
+            if _names(caption, pair.subject) and _names(caption, pair.object)
         ),
         0,
     )
+
+
+def _names(caption: str, name: str) -> bool:
+    # Whole words: a "man" is not in a "woman".
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", caption, re.IGNORECASE) is not None

@@ -8,7 +8,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 PARAMS = ROOT / "params.yaml"
-PROFILES = ROOT / "profiles"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"

@@ -223,4 +223,5 @@ if __name__ == "__main__":
         chosen = load_params().refiner
         prepare(chosen.source, chosen.name, chosen.revision, REFINER_MODEL)
     except VsdError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
