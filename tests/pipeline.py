@@ -36,6 +36,8 @@ def reached(source: str) -> frozenset[str]:
 
 def modules_of(stage: str) -> frozenset[str]:
     """Modules that a stage runs: its script's, or its notebook's and the runner's."""
+    if stage == "report":
+        return imported(PACKAGE / "report.py") | {"report"}
     if stage in SCRIPTS:
         return imported(PACKAGE / f"{SCRIPTS[stage]}.py") | {SCRIPTS[stage]}
     notebook = nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4)

@@ -181,7 +181,7 @@ def run(checkout: Path, work: str, parameters: str = PARAMETERS) -> subprocess.C
 
 
 def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
-    executed = checkout / "reports/notebooks" / SOURCES["convert"]
+    executed = checkout / "data/executed" / SOURCES["convert"]
     found = []
     for _ in range(2):
         done = run(checkout, WORK)
@@ -209,9 +209,9 @@ def test_an_error_names_notebook_heading_and_cause(checkout) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: 01_convert_data.ipynb, under 'The work': VsdError: val.json: no such file",
-        "The notebook as far as it got: reports/notebooks/01_convert_data.ipynb",
+        "The notebook as far as it got: data/executed/01_convert_data.ipynb",
     ]
-    assert (checkout / "reports/notebooks" / SOURCES["convert"]).is_file()
+    assert (checkout / "data/executed" / SOURCES["convert"]).is_file()
 
 
 def test_a_parameter_that_the_notebook_does_not_take_stops_the_run(checkout) -> None:

@@ -1,10 +1,10 @@
 """The pipeline's notebooks: cleaned before a run, executed with checked parameters, the same bytes from two runs.
 
 DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
-copy goes to ``reports/notebooks``, as a notebook and as HTML, and no stage depends on it.
+copy goes to ``data/executed``, as a notebook and as HTML, and from there to ``reports/notebooks``.
 
     python -m vsd_utils.notebooks clean          # notebooks/01_convert_data.ipynb -> data/notebooks/convert.ipynb, ...
-    python -m vsd_utils.notebooks run convert    # with params.yaml -> reports/notebooks/01_convert_data.ipynb
+    python -m vsd_utils.notebooks run convert    # with params.yaml -> data/executed/01_convert_data.ipynb
 """
 
 import ast
@@ -66,7 +66,7 @@ def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> Non
 
 
 def run(stage: str) -> None:
-    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``reports/notebooks``."""
+    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``data/executed``."""
     params = load().model_dump()
     given = {name: params[name] for name in SHARED} | params[stage]
     source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"

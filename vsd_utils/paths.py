@@ -20,6 +20,8 @@ PREDICTIONS = DATA / "predictions"
 REFINED = DATA / "refined"
 SUBMISSIONS = DATA / "submissions"
 SCORES = DATA / "scores"
+TABLES = DATA / "tables"
+EXECUTED_NOTEBOOKS = DATA / "executed"
 
 MODELS = ROOT / "models"
 BASE_MODEL = MODELS / "base"
@@ -29,9 +31,9 @@ ADAPTER = MODELS / "adapter"
 REPORTS = ROOT / "reports"
 METRICS = REPORTS / "metrics.json"
 TRAINING = REPORTS / "training"
-TABLES = REPORTS / "tables"
 FIGURES = REPORTS / "figures"
-EXECUTED_NOTEBOOKS = REPORTS / "notebooks"
+REPORT_TABLES = REPORTS / "tables"
+REPORT_NOTEBOOKS = REPORTS / "notebooks"
 
 # Unfinished work (training checkpoints, half of the predictions). DVC empties a stage's outputs before it runs the
 # stage, so what a killed run should find again cannot lie in them.
