@@ -183,8 +183,10 @@ def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
 )
 def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, override: str, says: str) -> None:
     params = (project.folder / "params.yaml").read_bytes()
-    text = project.run("dvc", "exp", "run", "-S", "profile=smoke", "-S", override, "finetune", fails=True)
-    (project.folder / "params.yaml").write_bytes(params)
+    try:
+        text = project.run("dvc", "exp", "run", "-S", "profile=smoke", "-S", override, fails=True)
+    finally:
+        (project.folder / "params.yaml").write_bytes(params)
     assert says in text
     assert "Traceback" not in text
 
