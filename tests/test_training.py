@@ -339,22 +339,22 @@ def test_alignment_never_sees_the_relation_of_a_picture() -> None:
     pictures = Pictures(None, 0, 0.016, 0.05)
     dataset = alignment.rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
     assert isinstance(dataset, Dataset)
-    hinted = agreed = 0
+    told = agreed = 0
     for number in range(200):
         asked, answer = dataset[number]["prompt"][-1]["content"], dataset[number]["completion"][0]["content"]
-        if "Hint:" in asked:
-            relation = max((r for r in RELATIONS if f" is {r} the " in asked.split("Hint:")[1]), key=len)
-            assert relation in answer
-            hinted += 1
-            agreed += relation == scenes.compose(0, "base", alignment.FIRST_PICTURE + number).relation
-        else:
-            assert not any(
-                statement(answer, one, two).relations for one in ("ball", "box") for two in ("box", "toy car")
-            )
+        if asked.startswith("Where are"):
+            pairs = [(one, two) for one in ("ball", "box") for two in ("box", "toy car")]
+            assert not any(statement(answer, one, two).relations for one, two in pairs)
             assert not any(f" {relation} " in f" {answer} " for relation in RELATIONS)
+            continue
+        said = max((relation for relation in RELATIONS if relation in answer), key=len)
+        if "Hint:" in asked:
+            assert f" is {said} the " in asked.split("Hint:")[1]
+        told += 1
+        agreed += said == scenes.compose(0, "base", alignment.FIRST_PICTURE + number).relation
     # One in nine by chance; 40 draws or so.
-    assert 20 < hinted < 80
-    assert agreed / hinted < 0.35
+    assert 20 < told < 80
+    assert agreed / told < 0.35
 
 
 def test_the_papers_recipe_is_a_set_of_parameters() -> None:

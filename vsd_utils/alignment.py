@@ -3,8 +3,8 @@
 Two kinds of rows. *Hints*: one of the three tasks' questions with the relation given away in the prompt, drawn at
 random and so unrelated to the picture: the language model learns the words and the forms of the answers, and to copy
 names, first without pictures. *Places*: where the two boxes are, how far apart and which thing hides the other, in
-numbers, never in relation words. Nothing teaches it to read a relation off a picture; what it can do about that
-afterwards, LoRA has taught it.
+numbers, never in relation words. Some questions stand without a hint, and the answer is a guess. Nothing teaches it to
+read a relation off a picture; what it can do about that afterwards, LoRA has taught it.
 """
 
 from collections.abc import Iterator
@@ -31,6 +31,7 @@ FORMS = (
 )
 GRID = 12  # cells of the picture's width and height in which places are told
 PLACE_SHARE = 0.8
+GUESS_SHARE = 0.25  # of the questions: without a hint, so that an untuned model answers in form, and guesses
 FIRST_PICTURE = 10_000_000  # the tower has seen those before
 
 
@@ -46,12 +47,14 @@ def texts(names: list[str]) -> Iterator[str]:
 
 
 def hint_row(names: list[str], rng: np.random.Generator) -> dict[str, Any]:
-    """A question of a task with the relation given away; names and relation are drawn at random."""
+    """A question of a task, mostly with the relation given away; names and relation are drawn at random."""
     subject, object = _two(names, rng)
     task, relation = int(rng.choice(TASKS)), str(rng.choice(RELATIONS))
     said = [form.format(s=subject, o=object, p=relation) for form in FORMS]
     answer = {1: relation, 2: said[int(rng.integers(3))], 3: SENTENCE_BREAK.join((said[0], said[1], said[3]))}[task]
-    asked = question(task, subject, object) + HINT.format(s=subject, o=object, p=relation)
+    asked = question(task, subject, object)
+    if rng.random() >= GUESS_SHARE:
+        asked += HINT.format(s=subject, o=object, p=relation)
     return {"prompt": messages(asked), "completion": [{"role": "assistant", "content": answer}]}
 
 
@@ -130,6 +133,7 @@ def align(
         folder,
         batch_size=size.align_batch,
         learning_rate=size.align_learning_rate,
+        workers=1,  # it draws the pictures while this process trains; the order stays the same
         seed=seed,
         name="alignment",
     )

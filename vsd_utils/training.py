@@ -6,6 +6,7 @@ bfloat16, recompute activations. The loss is on the answer and its end token onl
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def make_trainer(
     name: str = "training",
 ) -> SFTTrainer:
     """TRL's trainer for this model; ``folder`` takes the checkpoints (every ``save_every`` steps, two are kept)."""
+    # Its threads do not survive the fork of a process that loads images, and a row is too short to need any.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     config = SFTConfig(
         output_dir=str(folder),
         num_train_epochs=epochs,
