@@ -16,6 +16,7 @@ from vsd_utils.errors import VsdError
 from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
 from vsd_utils.params import SHARED, Params, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
+from vsd_utils.progress import LINE
 
 
 def source(stage: str) -> Any:
@@ -136,16 +137,21 @@ def test_streams_however_they_were_cut() -> None:
 
 PARAMETERS = "\n".join(f"{name} = ..." for name in parameter_names(source("convert")))
 WORK = """
+import random
 import sys
+import time
 import warnings
 import matplotlib.pyplot as plt
 import pandas as pd
-from vsd_utils import params
+from vsd_utils import params, progress
 p = params.given("convert", globals())
 for number in range(200):
     print(number, flush=True)
     print("note", number, file=sys.stderr, flush=True)
 warnings.warn("be careful")
+progress.SECONDS_BETWEEN_LINES = 0.0
+for step in progress.steps(range(2), "work", 3, done=1):
+    time.sleep(0.3 * random.random())
 print(object(), {"b", "a", "c"})
 plt.plot([1, 3, 2])
 plt.show()
@@ -185,7 +191,10 @@ def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
     found = []
     for _ in range(2):
         done = run(checkout, WORK)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        # Progress is for whoever waits: on the terminal, not in the executed notebook.
+        assert done.stderr.splitlines()[0] == "work: goes on after 1 of 3"
+        assert LINE.sub("", done.stderr) == ""
         found.append([executed.read_bytes(), executed.with_suffix(".html").read_bytes()])
         executed.unlink()
     assert found[0] == found[1]
@@ -201,6 +210,7 @@ def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
     page = found[0][1].decode()
     assert "be careful" in page
     for text in (found[0][0].decode(), page):
+        assert "goes on after" not in text
         assert str(checkout) not in text
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 
+from vsd_utils import progress
 from vsd_utils.errors import VsdError
 from vsd_utils.files import replacing, write_text
 from vsd_utils.params import SHARED, load
@@ -107,7 +108,7 @@ def run(stage: str) -> None:
 def normalise(notebook: Any) -> Any:
     """Remove what differs between two runs of one notebook: times, memory addresses, how streams were cut in pieces.
 
-    Also the random id of the injected cell.
+    Also lines of progress, and the random id of the injected cell.
     """
     notebook.metadata.pop("papermill", None)
     for number, cell in enumerate(notebook.cells):
@@ -131,7 +132,8 @@ def _whole_streams(outputs: list[Any]) -> list[Any]:
             kept += pieces
             continue
         for name in ("stdout", "stderr"):
-            if text := "".join(piece.text for piece in pieces if piece.name == name):
+            text = "".join(piece.text for piece in pieces if piece.name == name)
+            if text := progress.LINE.sub("", text) if name == "stderr" else text:
                 kept.append(
                     nbformat.v4.new_output("stream", name=name, text=_ADDRESS.sub("", _CELL_FILE.sub("cell", text)))
                 )

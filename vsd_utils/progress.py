@@ -1,8 +1,9 @@
 """Progress of long work: a bar at a terminal, a line now and then in a log or a notebook.
 
-Always on the process's own standard error, so that no executed notebook holds a timing.
+Always on the process's own standard error.
 """
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Step = TypeVar("Step")
+# What ``Meter`` prints. A kernel shows it in the notebook too; an executed copy must not keep it, for it holds timings.
+LINE = re.compile(r"[^\n]+: (\d+ of \d+, about \d+ s left|goes on after \d+ of \d+)\n?")
 SECONDS_BETWEEN_LINES = 15.0
 
 
