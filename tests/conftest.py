@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from vsd_utils.paths import ROOT
 
@@ -13,6 +14,11 @@ def real_vsd() -> Path:
     if not REAL_VSD.is_dir():
         pytest.skip(f"the real annotations are not at {REAL_VSD}")
     return REAL_VSD
+
+
+# The same examples everywhere, so that a change is what makes a test fail.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
