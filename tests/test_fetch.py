@@ -17,9 +17,10 @@ from vsd_utils.errors import VsdError
 from vsd_utils.fetch import AUTHORS_FILES, _take, git_blob, split_images
 from vsd_utils.images import index_photos
 from vsd_utils.origin import describe
-from vsd_utils.params import Params, compose
+from vsd_utils.params import compose
 from vsd_utils.paths import annotation_file
 from vsd_utils.scenes import write_split
+from vsd_utils.sections import Params
 
 
 def params(profile: str, **changes: Any) -> Params:

@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 
 from vsd_utils.errors import VsdError
 from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
-from vsd_utils.params import SHARED, Params, compose
+from vsd_utils.params import SHARED, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
 from vsd_utils.progress import LINE
+from vsd_utils.sections import Params
 
 
 def source(stage: str) -> Any:

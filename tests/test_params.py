@@ -12,8 +12,9 @@ import yaml
 from ruamel.yaml import YAML
 
 from vsd_utils.errors import VsdError
-from vsd_utils.params import SHARED, Params, compose, given, load, overrides
+from vsd_utils.params import SHARED, compose, given, load, overrides
 from vsd_utils.paths import ROOT
+from vsd_utils.sections import Params
 
 PROFILES = ("layout", "paper", "sample", "smoke")
 SAMPLE = compose(["profile=sample"])

@@ -4,8 +4,9 @@ import pytest
 from pipeline import PACKAGE, SCRIPTS, STAGES, imported, modules_of
 
 from vsd_utils.notebooks import SOURCES
-from vsd_utils.params import SHARED, Params
+from vsd_utils.params import SHARED
 from vsd_utils.paths import NOTEBOOKS, ROOT
+from vsd_utils.sections import Params
 
 WORKING = [name for name in STAGES if name not in ("clean", "report")]
 

@@ -123,6 +123,14 @@ def test_metrics_have_the_documented_shape(project: Project) -> None:
     assert metrics["systems"]["majority"]["task1"]["accuracy"] == pytest.approx(100 / 9)
 
 
+def test_what_was_made_names_no_folder_of_this_machine(project: Project) -> None:
+    files = [path for name in ("reports", "data", "models") for path in (project.folder / name).rglob("*")]
+    texts = [path for path in files if path.suffix in {".json", ".jsonl", ".md", ".ipynb", ".html", ".csv", ".tsv"}]
+    assert len(texts) > 100
+    assert [path for path in texts if str(project.folder) in path.read_text()] == []
+    assert project.json("models/adapter/adapter_config.json")["base_model_name_or_path"] == "models/base"
+
+
 def test_nothing_changed_means_nothing_to_do(project: Project) -> None:
     assert "Running stage" not in project.run("dvc", "repro")
 

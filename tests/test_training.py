@@ -22,7 +22,7 @@ from vsd_utils.conversations import Conversation, training_row
 from vsd_utils.errors import VsdError
 from vsd_utils.files import read_jsonl
 from vsd_utils.images import draw_boxes
-from vsd_utils.params import Params, Tiny, compose
+from vsd_utils.params import compose
 from vsd_utils.paths import ROOT
 from vsd_utils.pictures import Pictures
 from vsd_utils.pointers import Pointer, write_pointer
@@ -30,6 +30,7 @@ from vsd_utils.preflight import LORA_PER_RANK
 from vsd_utils.prompts import TASKS, messages, question
 from vsd_utils.relations import RELATIONS
 from vsd_utils.samples import Pair, Sample
+from vsd_utils.sections import Params, Tiny
 from vsd_utils.statements import statement
 
 SIZE = Tiny(

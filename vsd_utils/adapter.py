@@ -1,11 +1,13 @@
 """The LoRA adapter as an artifact: what it adapts, what it is saved with, and its model card."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vsd_utils.files import write_text
+from vsd_utils.paths import BASE_MODEL, ROOT
 
 FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
 
@@ -49,7 +51,15 @@ def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> d
 
 
 def save(model: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]) -> None:
-    """Save the adapter in PEFT's format (safetensors), with a model card made of what is known about it."""
+    """Save the adapter in PEFT's format (safetensors), with a model card made of what is known about it.
+
+    PEFT notes the base model as an absolute path, which would differ between machines: a model below the checkout is
+    named from there ("models/base").
+    """
+    if base["source"] != "hub":
+        path = os.path.normpath(BASE_MODEL / base["name_or_path"])
+        name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
+        model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
     model.save_pretrained(str(folder), safe_serialization=True)
     write_text(folder / "README.md", card(base, settings, outcome))
 

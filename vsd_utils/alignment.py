@@ -15,10 +15,10 @@ import numpy as np
 from datasets import Dataset
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
-from vsd_utils.params import Tiny
 from vsd_utils.pictures import Picture, Pictures
 from vsd_utils.prompts import SENTENCE_BREAK, TASKS, messages, question
 from vsd_utils.relations import RELATIONS
+from vsd_utils.sections import Tiny
 from vsd_utils.training import make_trainer
 
 PLACES = "Where are the {s} and the {o}?"

@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from vsd_utils.errors import VsdError
-from vsd_utils.params import Params, load
+from vsd_utils.params import load
 from vsd_utils.paths import BASE_MODEL, ROOT, WORK, annotation_file
 from vsd_utils.pointers import Pointer, write_pointer
+from vsd_utils.sections import Params
 
 
 def prepare(params: Params, target: Path = BASE_MODEL) -> None:

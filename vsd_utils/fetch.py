@@ -20,8 +20,9 @@ from vsd_utils.annotations import SPLITS, load_items, load_pairs
 from vsd_utils.errors import VsdError
 from vsd_utils.files import read_json, sha256, write_json
 from vsd_utils.origin import SOURCE, describe
-from vsd_utils.params import Fetch, Params, load
+from vsd_utils.params import load
 from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file
+from vsd_utils.sections import Fetch, Params
 
 # Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
 AUTHORS_FILES = {

@@ -1,5 +1,6 @@
 """The report's figures, drawn from scores and predictions; every one says below what it was made from."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -168,8 +169,14 @@ def example(axis: Axes, sample: Sample, item: Mapping[str, Any], refined: Mappin
 
 
 def save(figure: Figure, name: str, note: str, folder: Path) -> None:
-    """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure."""
+    """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure.
+
+    256 colours are enough for charts and photos of this size, and keep the files small in git.
+    """
     width = int(figure.get_figwidth() * 22)
     figure.supxlabel(textwrap.fill(note, width), fontsize=6, color="0.4", x=0.01, ha="left")
-    with replacing(folder / f"{name}.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    with replacing(folder / f"{name}.png") as temporary, Image.open(buffer) as drawn:
+        drawn.convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
+    plt.close(figure)

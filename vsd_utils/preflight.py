@@ -10,8 +10,9 @@ from pathlib import Path
 from vsd_utils.annotations import SPLITS, load_items
 from vsd_utils.errors import VsdError
 from vsd_utils.images import index_photos
-from vsd_utils.params import Params, load
+from vsd_utils.params import load
 from vsd_utils.paths import ROOT, annotation_file
+from vsd_utils.sections import Params
 
 BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
 ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA parameter, in float32

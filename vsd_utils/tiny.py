@@ -19,8 +19,8 @@ from transformers import (
 )
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-from vsd_utils.params import Tiny
 from vsd_utils.prompts import CHAT_TEMPLATE, IMAGE
+from vsd_utils.sections import Tiny
 
 SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 FEATURE_LAYER = -2  # as in LLaVA: the last layer but one

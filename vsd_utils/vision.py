@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import LlavaNextForConditionalGeneration, get_cosine_schedule_with_warmup
 
-from vsd_utils.params import Tiny
 from vsd_utils.pictures import Pictures, Views
 from vsd_utils.progress import steps
+from vsd_utils.sections import Tiny
 from vsd_utils.tiny import FEATURE_LAYER
 
 

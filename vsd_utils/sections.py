@@ -1,0 +1,184 @@
+"""The schema of ``params.yaml``: a class for each section, with the type and the range of every parameter.
+
+What each parameter means stands beside its value in ``conf/config.yaml``.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Precision = Literal["float32", "bfloat16"]
+Quantization = Literal["none", "8bit", "4bit"]
+
+
+class Section(BaseModel):
+    """What all sections have in common: no unknown name, no silent conversion of a string into a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Splits(Section):
+    """A number of images for each split."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+class Fetch(Section):
+    """Where the annotations and the photos come from."""
+
+    source: Literal["scenes", "folder"]
+    scenes: Splits
+    annotations: str | None
+    photos: str | None
+    own_split: bool
+    shares: Splits
+
+    @model_validator(mode="after")
+    def _folder_is_named(self) -> "Fetch":
+        if self.source == "folder" and not self.annotations:
+            raise ValueError("annotations must name a folder when source is 'folder'")
+        return self
+
+
+class Tiny(Section):
+    """Size and training of the base model that is made from scratch."""
+
+    tokens: Annotated[int, Field(ge=300)]
+    tile: Annotated[int, Field(ge=16)]
+    patch: Annotated[int, Field(ge=4)]
+    width: Annotated[int, Field(ge=32)]
+    layers: Count
+    heads: Count
+    vision_steps: Count
+    vision_batch: Count
+    vision_learning_rate: Positive
+    language_rows: Count
+    language_batch: Count
+    language_learning_rate: Positive
+    align_rows: Count
+    align_batch: Count
+    align_learning_rate: Positive
+
+
+class Base(Section):
+    """The vision-language model that is tuned."""
+
+    source: Literal["tiny", "hub", "folder"]
+    name: str | None
+    revision: str | None
+    billions: Positive
+    tiny: Tiny
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "Base":
+        return _named(self)
+
+
+class Refiner(Section):
+    """The text-only model that rewrites sentences."""
+
+    source: Literal["package", "hub", "folder"]
+    name: str | None
+    revision: str | None
+    billions: Positive
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "Refiner":
+        return _named(self)
+
+
+class Convert(Section):
+    """From annotations to conversations."""
+
+    system_prompt: Literal["none", "vicuna"]
+    draw_boxes: bool
+    box_width: Annotated[float, Field(gt=0, le=0.2)]
+    canvas_margin: Share
+    task2_captions: Natural
+    skip_invalid: bool
+
+
+class Finetune(Section):
+    """LoRA fine-tuning."""
+
+    lora_rank: Count
+    lora_alpha: Count
+    lora_dropout: Share
+    learning_rate: Positive
+    warmup_share: Share
+    scheduler: Literal["cosine", "linear", "constant"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    epochs: Positive
+    max_steps: Annotated[int, Field(ge=-1)]
+    batch_size: Count
+    accumulation: Count
+    precision: Precision
+    quantization: Quantization
+    checkpointing: bool
+    workers: Natural
+    evaluations: Count
+    val_rows: Count
+    save_every: Count
+
+
+class Describe(Section):
+    """Answers of the base model and of the adapter on the test split."""
+
+    batch_size: Count
+    precision: Precision
+    quantization: Quantization
+    max_new_tokens: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    limit: Natural
+
+
+class Refine(Section):
+    """Rewriting of the three sentences."""
+
+    items: Natural
+    candidates: Count
+    temperature: Positive
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: Count
+    batch_size: Count
+    prompt: Literal["sentence", "set"]
+    precision: Precision
+    quantization: Quantization
+
+
+class Evaluate(Section):
+    """Scores, intervals and figures."""
+
+    spice: bool
+    spice_heap_gib: Annotated[float, Field(ge=1)]
+    resamples: Natural
+    examples: Count
+
+
+class Params(Section):
+    """The whole of ``params.yaml``."""
+
+    profile: Literal["sample", "smoke", "layout", "paper"]
+    seed: Natural
+    threads: Count
+    fetch: Fetch
+    base: Base
+    refiner: Refiner
+    convert: Convert
+    finetune: Finetune
+    describe: Describe
+    refine: Refine
+    evaluate: Evaluate
+
+
+def _named(section: Any) -> Any:
+    if section.source != "tiny" and section.source != "package" and not section.name:
+        raise ValueError(f"name must be given when source is {section.source!r}")
+    if section.source == "hub" and not (section.revision and len(section.revision) == 40):
+        raise ValueError("revision must be a full commit hash of 40 characters when source is 'hub'")
+    return section
