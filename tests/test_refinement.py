@@ -153,10 +153,11 @@ def test_resumed_refinement_gives_the_rows_of_one_go(tiny, prompt):
     assert [done for batch in refine(rows, *tiny, settings, set()) for done in batch] == whole
 
 
-def test_the_shared_beginning_and_padding_do_not_change_the_answers(tiny):
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_what_is_read_once_for_many_does_not_change_the_answers(tiny, candidates):
     """At a temperature near 0 sampling is greedy: each chat alone, run plainly, has to give the same answer."""
     model, tokenizer = tiny
-    settings = SETTINGS.model_copy(update={"temperature": 1e-4, "candidates": 1})
+    settings = SETTINGS.model_copy(update={"temperature": 1e-4, "candidates": candidates})
     chats = conversations(row(["ball on box", "there is a ball on the box.", "the ball sits on the box."]), "sentence")
     together = generate(chats, model, tokenizer, settings, seed=0)
     for chat, answers in zip(chats, together, strict=True):
@@ -166,7 +167,8 @@ def test_the_shared_beginning_and_padding_do_not_change_the_answers(tiny):
             input_ids=ids["input_ids"], do_sample=False, max_new_tokens=8, eos_token_id=1, pad_token_id=0
         )
         tail = plain[0, ids["input_ids"].shape[1] :].tolist()
-        assert answers == ([tokenizer.decode(tail, skip_special_tokens=True).strip()] if 1 in tail else [])
+        answer = [tokenizer.decode(tail, skip_special_tokens=True).strip()] if 1 in tail else []
+        assert answers == answer * candidates
 
 
 def test_prompts_show_the_prediction_and_never_the_annotation():

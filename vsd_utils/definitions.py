@@ -7,6 +7,7 @@ evaluator, "code"), and the libraries that compute them. The two readings differ
 from importlib.metadata import version
 
 from vsd_utils.java import Java
+from vsd_utils.spice import MAX_WORDS
 from vsd_utils.tokens import TOKENIZER
 
 SCALE = "0 to 100, higher is better; mBLEU-4 lower is more diverse; CIDEr is times 100 as published, 0 to 1000"
@@ -24,7 +25,8 @@ _SENTENCE = {
     "n": "images scored",
     "bleu4": "corpus BLEU-4, all references of an image together, closest length, no smoothing (pycocoevalcap; 'code')",
     "bleu4_per_reference_max": "mean over images of the highest sentence BLEU-4 against one reference ('website')",
-    "spice": "mean SPICE F-score of the tokenized sentence against all references of the image together ('code')",
+    "spice": "mean SPICE F-score of the tokenized sentence against all references of the image together ('code'); of a "
+    f"text longer than {MAX_WORDS} words the first {MAX_WORDS} count",
     "spice_per_reference_max": "mean over images of the highest SPICE against one reference alone ('website')",
     "meteor": "corpus METEOR 1.5, the best reference of each image (its jar, English, -norm)",
     "rouge_l": "mean ROUGE-L, beta 1.2, best precision and best recall over references (pycocoevalcap)",

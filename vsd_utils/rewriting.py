@@ -132,7 +132,8 @@ def generate(
 ) -> list[list[str]]:
     """Sample ``settings.candidates`` answers to every chat; an answer that was cut off is left out.
 
-    What all chats begin with (system message, examples) is run through the model once for all of them.
+    What all chats begin with (system message, examples) is run through the model once for all of them, and what the
+    candidates of a chat begin with, once for them.
     """
     if not chats:
         return []
@@ -145,19 +146,17 @@ def generate(
     # The padding stands between the common beginning and the rest, so that the former lies at the same place in all.
     padded = [row[:common] + [tokenizer.pad_token_id] * (width + common - len(row)) + row[common:] for row in ids]
     mask = [[1] * common + [0] * (width + common - len(row)) + [1] * (len(row) - common) for row in ids]
-    prompt = torch.tensor(padded, device=model.device).repeat_interleave(settings.candidates, 0)
-    attention = torch.tensor(mask, device=model.device).repeat_interleave(settings.candidates, 0)
+    prompt, attention = torch.tensor(padded, device=model.device), torch.tensor(mask, device=model.device)
     ends = {tokenizer.eos_token_id, tokenizer.pad_token_id, *_as_list(model.generation_config.eos_token_id)} - {None}
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.inference_mode(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        cache = None
-        if common:
-            cache = model(prompt[:1, :common], use_cache=True).past_key_values
-            cache.batch_repeat_interleave(len(prompt))
+        cache = _read(model, prompt, attention, common)
+        cache.batch_repeat_interleave(settings.candidates)
+        prompt = prompt.repeat_interleave(settings.candidates, 0)
         output = model.generate(
             input_ids=prompt,
-            attention_mask=attention,
+            attention_mask=attention.repeat_interleave(settings.candidates, 0),
             past_key_values=cache,
             do_sample=True,
             logits_processor=LogitsProcessorList([_Nucleus(settings.temperature, settings.top_p)]),
@@ -175,6 +174,28 @@ def generate(
         answers.append(tokenizer.decode(row, skip_special_tokens=True).strip() if whole else None)
     groups = (answers[i : i + settings.candidates] for i in range(0, len(answers), settings.candidates))
     return [[answer for answer in group if answer is not None] for group in groups]
+
+
+def _read(model: Any, prompt: torch.Tensor, attention: torch.Tensor, common: int) -> Any:
+    """Keys and values of all prompt tokens but the last, which the library's ``generate`` reads itself."""
+    cache = None
+    if common:
+        cache = model(prompt[:1, :common], use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(prompt))
+    if prompt.shape[1] - 1 > common:
+        rest = slice(common, prompt.shape[1] - 1)
+        positions = (attention.cumsum(1) - 1).clamp(min=0)[:, rest]
+        seen = attention[:, : rest.stop]
+        read = model(
+            prompt[:, rest],
+            attention_mask=seen,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = read.past_key_values
+    return cache
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:
