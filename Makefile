@@ -7,7 +7,7 @@ PROFILE ?= sample
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
-# Where it is set, as in many containers, each stage would compile its imports again: ten seconds, some twenty times.
+# Where it is set, as in many containers, each stage would compile its imports again, for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help repro test lint lab profile lock clean

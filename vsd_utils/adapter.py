@@ -60,7 +60,8 @@ def save(model: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any
         path = os.path.normpath(BASE_MODEL / base["name_or_path"])
         name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
         model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
-    model.save_pretrained(str(folder), safe_serialization=True)
+    # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     write_text(folder / "README.md", card(base, settings, outcome))
 
 
