@@ -9,12 +9,8 @@ model) and to connect the two (alignment); the relation of a pair is in none of 
 
 import shutil
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from vsd_utils.annotations import Item, load_pairs, texts
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
 from vsd_utils.paths import BASE_MODEL, ROOT, WORK, annotation_file
@@ -50,57 +46,34 @@ def prepare(params: Params, target: Path = BASE_MODEL) -> None:
 
 
 def train_tiny(params: Params, target: Path) -> None:
-    """Make the tiny model from scratch and save it, its processor and what its training came to.
-
-    Tower and language model know nothing of each other until they are aligned, so each has a process of its own.
-    """
+    """Make the tiny model from scratch and save it, its processor and what its training came to."""
     import torch
 
-    from vsd_utils import alignment, vision
+    from vsd_utils import alignment, tiny, vision
+    from vsd_utils.annotations import load_pairs, texts
     from vsd_utils.files import sha256, write_json
     from vsd_utils.pictures import Pictures
 
-    with ProcessPoolExecutor(1, get_context("spawn")) as second:
-        spoken = second.submit(_speak, params)
-        model, processor, items, names = _blank(params)
-        size, seed = params.base.tiny, params.seed
-        scenes = params.fetch.source == "scenes"
-        pictures = Pictures(None if scenes else items, seed, params.convert.box_width, params.convert.canvas_margin)
-        record = {"parameters": sum(weight.numel() for weight in model.parameters())}
-        record["vision"] = vision.train_tower(model, pictures, size, seed)
-        weights, record["language"] = spoken.result()
-    model.load_state_dict(model.state_dict() | {name: torch.from_numpy(value) for name, value in weights.items()})
+    torch.set_num_threads(params.threads)
+    size, seed = params.base.tiny, params.seed
+    pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
+    items = [first for first, _ in pairs]
+    # As often as they occur, so that the language model meets common names more often than rare ones.
+    names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]
+    tokenizer = tiny.make_tokenizer([*alignment.texts(sorted(set(names))), *texts(pairs)], size.tokens)
+    processor = tiny.make_processor(tokenizer, size)
+    model = tiny.make_model(tokenizer, size, seed)
+    scenes = params.fetch.source == "scenes"
+    pictures = Pictures(None if scenes else items, seed, params.convert.box_width, params.convert.canvas_margin)
+    record = {"parameters": sum(weight.numel() for weight in model.parameters())}
+    record["vision"] = vision.train_tower(model, pictures, size, seed)
+    record["language"] = alignment.teach_language(model, processor, names, size, WORK / "base", seed)
     record["alignment"] = alignment.align(model, processor, pictures, names, size, WORK / "base", seed)
     model.save_pretrained(target)
     processor.save_pretrained(target)
     write_json(target / "training.json", record)
     digests = {path.name: sha256(path) for path in sorted(target.iterdir()) if path.is_file()}
     write_pointer(target, Pointer(name_or_path=".", revision=None, source="trained", sha256=digests))
-
-
-def _blank(params: Params) -> tuple[Any, Any, list[Item], list[str]]:
-    """The tiny model before any training, its processor, the training items and their names, as often as they occur."""
-    import torch
-
-    from vsd_utils import alignment, tiny
-
-    torch.set_num_threads(params.threads)
-    size = params.base.tiny
-    pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
-    items = [first for first, _ in pairs]
-    names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]
-    tokenizer = tiny.make_tokenizer([*alignment.texts(sorted(set(names))), *texts(pairs)], size.tokens)
-    return tiny.make_model(tokenizer, size, params.seed), tiny.make_processor(tokenizer, size), items, names
-
-
-def _speak(params: Params) -> tuple[dict[str, Any], float]:
-    """Weights of the language model after its schooling, by name, and its last loss."""
-    from vsd_utils import alignment
-
-    model, processor, _, names = _blank(params)
-    loss = alignment.teach_language(model, processor, names, params.base.tiny, WORK / "base", params.seed)
-    spoken = ("model.language_model.", "lm_head.")
-    return {name: value.numpy() for name, value in model.state_dict().items() if name.startswith(spoken)}, loss
 
 
 if __name__ == "__main__":
