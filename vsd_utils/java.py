@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,12 +37,17 @@ class Java(NamedTuple):
         """Whether SPICE's parse cache has a native library here (x86-64 Linux, macOS and Windows)."""
         return self.machine in ("amd64", "x86_64") and self.system.startswith(("Linux", "Mac", "Windows"))
 
-    def command(self, heap_gb: float, class_path: str, main: str, *arguments: str) -> list[str]:
-        """The command line that runs class ``main``; ``heap_gb`` in GiB is the most memory that objects may take."""
+    def command(
+        self, heap_gb: float, class_path: str, main: str, *arguments: str, options: Sequence[str] = ()
+    ) -> list[str]:
+        """The command line that runs class ``main``; ``heap_gb`` in GiB is the most memory that objects may take.
+
+        ``options`` go to Java itself.
+        """
         opens = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED] if self.major > 8 else []
         locale = ["-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US", "-Djava.awt.headless=true"]
         heap = f"-Xmx{round(heap_gb * 1024)}m"
-        return [str(self.program), heap, *locale, *opens, "-cp", class_path, main, *arguments]
+        return [str(self.program), heap, *options, *locale, *opens, "-cp", class_path, main, *arguments]
 
 
 def environment() -> dict[str, str]:

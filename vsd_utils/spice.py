@@ -174,7 +174,10 @@ class Spice:
         separator = ";" if self.java.system.startswith("Windows") else ":"
         class_path = separator.join([str(spice / "spice-1.0.jar"), str(spice / "lib" / "*"), *map(str, jars)])
         script = str(Path(__file__).with_name("spice.js"))
-        command = self.java.command(self.heap_gb, class_path, "org.mozilla.javascript.tools.shell.Main", script)
+        # The parser leaves much garbage and holds many small objects: a tenth of its time, measured.
+        options = ["-XX:+UseParallelGC"] + ["-XX:+UseCompactObjectHeaders"] * (self.java.major >= 25)
+        main = "org.mozilla.javascript.tools.shell.Main"
+        command = self.java.command(self.heap_gb, class_path, main, script, options=options)
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
