@@ -2,7 +2,9 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 UV_VERSION := 0.13.9
-UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+# Not the one inside an activated .venv, which would delete itself when the environment is made again.
+FOUND_UV := $(shell command -v uv 2>/dev/null | grep -v '/\.venv/')
+UV := $(or $(FOUND_UV),.tools/uv/bin/uv)
 PROFILE ?= sample
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -51,7 +53,7 @@ clean:  ## remove the environment and unfinished work; data, models and reports 
 	@mkdir -p .tools
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or 3.12 is needed: make PYTHON=python3.12 repro"; exit 2; }
-	@command -v uv >/dev/null || { echo "fetching uv $(UV_VERSION)"; \
+	@test -n "$(FOUND_UV)" || { echo "fetching uv $(UV_VERSION)"; \
 		$(PYTHON) -m pip --version >/dev/null 2>&1 \
 		&& $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action ignore \
 			--target .tools/uv uv==$(UV_VERSION) \
