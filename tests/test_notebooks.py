@@ -123,7 +123,7 @@ def test_streams_however_they_were_cut() -> None:
         return new_output("stream", name="stdout", text=text)
 
     def err(process: int, text: str = "") -> Any:
-        where = f"/tmp/ipykernel_{process}/{process * 7}.py:1: UserWarning: {text}\n"
+        where = f"/any/ipykernel_{process}/{process * 7}.py:1: UserWarning: {text}\n"
         return new_output("stream", name="stderr", text=where)
 
     table = new_output("display_data", data={"text/plain": "<Table at 0x7f00>"})
