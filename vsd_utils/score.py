@@ -97,7 +97,6 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
     parser.add_argument("--java", type=Path, help="Java program or home (JAVA_HOME, else the one installed with us)")
     parser.add_argument("--heap-gb", type=float, default=4.0, help="most memory for SPICE's Java in GiB (4)")
-    parser.add_argument("--threads", type=int, help="threads of SPICE's parser (one a core)")
     parser.add_argument(
         "--no-spice", action="store_true", help="leave SPICE out (it takes minutes when captions are new)"
     )
@@ -110,13 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not given.task12 and not given.task3:
             raise VsdError("nothing to score: give --task12, --task3 or both")
-        if given.resamples < 1 or given.heap_gb <= 0 or (given.threads is not None and given.threads < 1):
-            raise VsdError("--resamples, --heap-gb and --threads must be positive")
+        if given.resamples < 1 or given.heap_gb <= 0:
+            raise VsdError("--resamples and --heap-gb must be positive")
         evaluation = score_predictions(
             given.task12,
             given.task3,
             References(given.references_v1, given.references_v2, given.task2_references, given.task3_references),
-            engine=Engine(given.java, given.heap_gb, given.threads, spice=not given.no_spice),
+            engine=Engine(given.java, given.heap_gb, spice=not given.no_spice),
             resamples=given.resamples,
             seed=given.seed,
             only_predicted=given.only_predicted,

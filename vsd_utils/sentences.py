@@ -40,11 +40,10 @@ DIVERSITY_NAMES = ("mbleu4_by_rank", "mbleu4_by_sentence")
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes: which Java (default: see ``find_java``), its memory in GiB and threads, and where results stay."""
+    """What computes: which Java (default: see ``find_java``), its memory in GiB, and where results stay."""
 
     java: str | Path | None = None
     heap_gb: float = 4.0
-    threads: int | None = None
     cache: Path | None = None
     jars: Path | None = None
     spice: bool = True
@@ -199,7 +198,7 @@ def _spice_scores(tasks: list[SentenceTask], java: Java, engine: Engine) -> dict
                 pairs[Pair(text, tuple(references))] = None
                 pairs.update({Pair(text, (reference,)): None for reference in references})
     folder = engine.cache / "spice" if engine.cache else None
-    spice = Spice(java, heap_gb=engine.heap_gb, threads=engine.threads, folder=folder, jars=engine.jars)
+    spice = Spice(java, heap_gb=engine.heap_gb, folder=folder, jars=engine.jars)
     return dict(zip(pairs, spice.scores(list(pairs)), strict=True))
 
 

@@ -46,7 +46,6 @@ class Spice:
         java: Java | None = None,
         *,
         heap_gb: float = 4.0,
-        threads: int | None = None,
         folder: Path | None = None,
         jars: Path | None = None,
         keep_parses: bool | None = None,
@@ -54,11 +53,12 @@ class Spice:
     ) -> None:
         """Nothing is started or fetched yet.
 
-        ``folder`` keeps parses and scores (default: ``spice`` in the cache folder), ``jars`` the archives; ``threads``
-        parse (default: one a core). ``keep_parses`` is False where the cache has no native library: same scores, but
-        captions are parsed again and again. ``portion`` is how many captions are parsed between two commits.
+        ``folder`` keeps parses and scores (default: ``spice`` in the cache folder), ``jars`` the archives.
+        ``keep_parses`` is False where the cache has no native library: same scores, but captions are parsed again and
+        again. ``portion`` is how many captions are parsed between two commits. The parser takes all cores that Java
+        sees; the jar's ``-threads`` changes nothing about it.
         """
-        self._java, self.heap_gb, self.threads, self.portion = java, heap_gb, threads, portion
+        self._java, self.heap_gb, self.portion = java, heap_gb, portion
         self.folder = folder or cache_folder() / "spice"
         self._jars, self._keep = jars, keep_parses
         self._process: subprocess.Popen[str] | None = None
@@ -122,7 +122,7 @@ class Spice:
         meter = Meter("SPICE, captions parsed for the first time", len(captions), len(captions) - len(new))
         for start in range(0, len(new), self.portion):
             part = new[start : start + self.portion]
-            self._ask({"parse": part, "cache": str(self._made(self._parses)), "threads": self.threads})
+            self._ask({"parse": part, "cache": str(self._made(self._parses))})
             record.put(dict.fromkeys(part, ""))
             meter.at(len(captions) - len(new) + start + len(part))
 
@@ -136,8 +136,6 @@ class Spice:
             arguments = [str(given), "-out", str(result), "-silent"]
             if self.keeps_parses:
                 arguments += ["-cache", str(self._made(self._parses))]
-            if self.threads:
-                arguments += ["-threads", str(self.threads)]
             self._ask({"score": arguments})
             scored = {row["image_id"]: row["scores"]["All"]["f"] for row in json.loads(result.read_text("utf-8"))}
         if sorted(scored) != list(range(len(pairs))):
@@ -174,9 +172,10 @@ class Spice:
         separator = ";" if self.java.system.startswith("Windows") else ":"
         class_path = separator.join([str(spice / "spice-1.0.jar"), str(spice / "lib" / "*"), *map(str, jars)])
         script = str(Path(__file__).with_name("spice.js"))
-        # The parser holds many small objects: a twelfth of its time, measured. (The parallel collector saves as much,
-        # but with too small a heap it collects for minutes before it gives up.)
-        options = ["-XX:+UseCompactObjectHeaders"] * (self.java.major >= 25)
+        # About a tenth of the time each (benchmarks/spice): the parallel collector, told to give up early when memory
+        # is too small, and short headers for the parser's many small objects, which Java has since 25.
+        options = ["-XX:+UseParallelGC", "-XX:GCTimeLimit=50", "-XX:GCHeapFreeLimit=25"]
+        options += ["-XX:+UseCompactObjectHeaders"] * (self.java.major >= 25)
         main = "org.mozilla.javascript.tools.shell.Main"
         command = self.java.command(self.heap_gb, class_path, main, script, options=options)
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
