@@ -41,10 +41,11 @@ lock: .venv/ready  ## resolve requirements.lock again after a change of pyprojec
 clean:  ## remove the environment and unfinished work; data, models and reports stay
 	rm -rf .venv .tools work
 
-# Everything lies inside the checkout. The stamp is last, so an interrupted set-up starts over.
+# Everything lies inside the checkout. The stamp is last, so an interrupted set-up starts over. Compiled here on all
+# cores, what the stages import need not be compiled by the first of them, one file after another.
 .venv/ready: requirements.lock pyproject.toml | .tools/uv-found
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
-	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from vsd_utils.chat import load
 from vsd_utils.errors import VsdError
 from vsd_utils.pointers import Pointer, read_pointer, write_pointer
-from vsd_utils.refiner import convert, load, prepare
+from vsd_utils.refiner import prepare
+from vsd_utils.smollm import convert
 
 TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "a", "b", "l", "1", "2", "Ġ", "al", "Ġb", "ĠĠ"]
 MERGES = ["a l", "Ġ b", "Ġ Ġ"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vsd_utils.annotations import Item, Triple
 from vsd_utils.errors import VsdError
 from vsd_utils.evaluation import fact_of
-from vsd_utils.sentences import Engine, SentenceScores, SentenceTask, score_sentences
+from vsd_utils.sentences import SentenceTask
 
 TEMPLATE = "there is a {s} {p} the {o}."
 RELATION_BASELINES = ("majority", "names_look_up", "boxes_regression", "names_regression", "boxes_and_names_regression")
@@ -70,13 +70,10 @@ def template_submission(
     return first, third
 
 
-def sentence_baselines(
-    items: Sequence[Item],
-    others: Sequence[Item],
-    train: Sequence[Triple] | None = None,
-    engine: Engine | None = None,
-) -> dict[tuple[str, str], SentenceScores]:
-    """Scores of the baseline sentences by (name, "v1" or "v2" references), over the images of ``items`` (v1's).
+def sentence_tasks(
+    items: Sequence[Item], others: Sequence[Item], train: Sequence[Triple] | None = None
+) -> dict[tuple[str, str], SentenceTask]:
+    """The baseline sentences to score by (name, "v1" or "v2" references), over the images of ``items`` (v1's).
 
     Names: "template, gold relation", "template, always on", with ``train`` also "template, " and the regression on
     boxes and names, "human, v2 caption" (against v1) and "human, first v1 caption" (against v2). ``others`` are v2's
@@ -96,13 +93,7 @@ def sentence_baselines(
     texts["human, v2 caption", "v1"] = [known[0] for known in references["v2"]]
     texts["human, first v1 caption", "v2"] = [known[0] for known in references["v1"]]
     facts = [fact_of(item) for item in items]
-    tasks = {
-        f"{name}\n{version}": SentenceTask([[text] for text in given], references[version], facts)
-        for (name, version), given in texts.items()
-    }
-    return {
-        (name.split("\n")[0], name.split("\n")[1]): result for name, result in score_sentences(tasks, engine).items()
-    }
+    return {key: SentenceTask([[text] for text in given], references[key[1]], facts) for key, given in texts.items()}
 
 
 def _commonest(relations: Iterable[str]) -> str:

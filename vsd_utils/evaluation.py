@@ -100,34 +100,52 @@ def score_systems(
 ) -> dict[str, Evaluation]:
     """Score the submissions of several systems in one go, which costs little more than one of them.
 
+    ``score_together`` without further sentences.
+    """
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "only_predicted": only_predicted}
+    return score_together(systems, references, {}, engine=engine, **options)[0]
+
+
+def score_together(
+    systems: Mapping[str, Submission],
+    references: References,
+    sentences: Mapping[tuple[str, str], SentenceTask],
+    *,
+    engine: Engine | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    only_predicted: bool = False,
+) -> tuple[dict[str, Evaluation], dict[tuple[str, str], SentenceScores]]:
+    """Score the submissions of several systems, and further sentences with references of their own, in one go.
+
     Task 1 is scored triple by triple and the sentences' relation by the first triple, both of ``references.v1``. With
     ``only_predicted`` images that a system's files lack are left out (``n`` says how many are left), else they are an
     error. Raises ``VsdError`` for files that cannot be used, ``SubmissionError`` with all problems of a submission.
     """
     engine = engine or Engine()
     gold = load_items(references.v1)
-    tasks: dict[tuple[str, str], SentenceTask] = {}
+    tasks: dict[tuple[str, str, str], SentenceTask] = {("sentences", *key): work for key, work in sentences.items()}
     read: dict[str, tuple[list[Item], list[Any] | None]] = {}
     for name, submission in systems.items():
         items = _of_system(gold, submission) if only_predicted else gold
         first = read_submission(submission.task12, "1-2", items) if submission.task12 else None
         read[name] = (items, first)
         if first:
-            tasks[name, "task2"] = _sentence_task(first, items, references.used(references.task2))
+            tasks["system", name, "task2"] = _sentence_task(first, items, references.used(references.task2))
         if submission.task3:
             third = read_submission(submission.task3, "3", items)
-            tasks[name, "task3"] = _sentence_task(third, items, references.used(references.task3))
-    scored = score_sentences({f"{name}\n{task}": work for (name, task), work in tasks.items()}, engine)
+            tasks["system", name, "task3"] = _sentence_task(third, items, references.used(references.task3))
+    scored = score_sentences(tasks, engine)
     header = _header(references, engine, resamples, seed)
     evaluations = {}
     for name, (items, first) in read.items():
-        results = {task: scored[f"{name}\n{task}"] for task in ("task2", "task3") if (name, task) in tasks}
-        works = {task: tasks[name, task] for task in results}
+        results = {task: scored[key] for task in ("task2", "task3") if (key := ("system", name, task)) in tasks}
+        works = {task: tasks["system", name, task] for task in results}
         sources = {k: {"file": p.name, "sha256": sha256(p)} for k, p in systems[name]._asdict().items() if p}
         evaluation = _evaluate(items, first, works, results, resamples, seed)
         evaluation.scores.update({"sources": sources} | header)
         evaluations[name] = evaluation
-    return evaluations
+    return evaluations, {key: scored["sentences", *key] for key in sentences}
 
 
 def compare_systems(

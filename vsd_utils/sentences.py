@@ -5,11 +5,11 @@ background while the scores that need no Java are counted. A score that cannot b
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from vsd_utils.tokens import one_line, tokenize
 SPICE_NAMES = ("spice", "spice_per_reference_max")
 TOKEN_NAMES = ("bleu4", "bleu4_per_reference_max", *SPICE_NAMES, "meteor", "rouge_l", "cider")
 DIVERSITY_NAMES = ("mbleu4_by_rank", "mbleu4_by_sentence")
+Key = TypeVar("Key", bound=Hashable)  # what a caller calls its tasks
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class SentenceScores:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def score_sentences(tasks: Mapping[str, SentenceTask], engine: Engine | None = None) -> dict[str, SentenceScores]:
+def score_sentences(tasks: Mapping[Key, SentenceTask], engine: Engine | None = None) -> dict[Key, SentenceScores]:
     """Every score of every task. Task by task, k sentences an image are scored one by one and averaged.
 
     Never fails for want of Java or jars: such scores are ``missing`` with the reason.

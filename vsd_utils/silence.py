@@ -5,7 +5,6 @@ Each filter has its reason and goes when that does.
 
 import warnings
 
-from datasets import disable_progress_bars
 from transformers.utils import logging
 
 # transformers 5 renamed "gradient checkpointing" to "activation checkpointing" and still reads the old name itself,
@@ -13,7 +12,7 @@ from transformers.utils import logging
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
 
 # Bars and "mtime may not be reliable on this filesystem": in an executed notebook they would stand as text for ever,
-# another one after each run. ``vsd_utils.progress`` shows what there is to wait for.
-disable_progress_bars()
+# another one after each run. ``vsd_utils.progress`` shows what there is to wait for. (Those of datasets:
+# ``vsd_utils.training``.)
 logging.disable_progress_bar()
 logging.set_verbosity_error()

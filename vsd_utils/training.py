@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from dvclive import Live
 from peft import LoraConfig
 from PIL import Image
@@ -23,6 +23,8 @@ from trl import SFTConfig, SFTTrainer
 from vsd_utils import silence  # noqa: F401
 from vsd_utils.images import open_photo
 from vsd_utils.progress import Meter
+
+disable_progress_bars()  # as ``silence`` does for transformers
 
 # Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
 # projector's too, which the paper keeps frozen.
