@@ -15,13 +15,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import nbformat
+# nbformat's validator would build a whole parser for international addresses, which no notebook's schema asks for: more
+# than a second in each stage.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
-from vsd_utils import progress
-from vsd_utils.errors import VsdError
-from vsd_utils.files import replacing, write_text
-from vsd_utils.params import SHARED, load
-from vsd_utils.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT
+import nbformat  # noqa: E402
+
+from vsd_utils import progress  # noqa: E402
+from vsd_utils.errors import VsdError  # noqa: E402
+from vsd_utils.files import replacing, write_text  # noqa: E402
+from vsd_utils.params import SHARED, load  # noqa: E402
+from vsd_utils.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT  # noqa: E402
 
 SOURCES = {
     "convert": "01_convert_data.ipynb",
