@@ -12,9 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsd_utils.annotations import Item, load_items
-from vsd_utils.baselines import human_submission, predict_relations, template_submission
+from vsd_utils.baselines import human_submission, predict_relations, sentence_tasks, template_submission
 from vsd_utils.errors import VsdError
-from vsd_utils.evaluation import References, Submission, compare_systems, disagreements, score_systems
+from vsd_utils.evaluation import (
+    References,
+    Submission,
+    compare_systems,
+    disagreements,
+    fact_of,
+    score_systems,
+    score_together,
+)
 from vsd_utils.files import read_json, read_jsonl, write_json
 from vsd_utils.paths import ROOT, annotation_file
 from vsd_utils.published import COLUMNS, comparison_table, load_published
@@ -212,6 +220,32 @@ def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
     assert scores["not_computed"]["task3"]
     with pytest.raises(VsdError, match="same images"):
         compare_systems(few["few"], both["on"])
+
+
+def test_sentences_without_an_image_beside_systems(real, tmp_path) -> None:
+    systems = {"on": Submission(real / "on/task1-2.json", real / "on/task3.json")}
+    references = References(real / "v1.json", real / "v2.json")
+    engine = Engine(cache=tmp_path, spice=False)
+    items, others = load_items(references.v1), load_items(references.used(2))
+    train = [triple for one in items[:15] for triple in one.triple_list]
+    scored, found = score_together(
+        systems, references, sentence_tasks(items, others, train), engine=engine, resamples=100
+    )
+    assert scored["on"].scores == score_systems(systems, references, engine=engine, resamples=100)["on"].scores
+    stated = {key: result.measures["relation_in_sentence"].value for key, result in found.items()}
+    on = sum("on" in fact_of(one)[2] for one in items)
+    for version in ("v1", "v2"):
+        assert stated["template, gold relation", version] == 100
+        assert stated["template, always on", version] == pytest.approx(100 * on / len(items))
+        assert stated["template, boxes and names regression", version] < 100
+    # The system "on" writes the same sentence for task 2, which is scored against v1.
+    same = found["template, always on", "v1"]
+    assert same.measures["bleu4"].value == scored["on"].scores["task2"]["bleu4"]
+    assert same.measures["cider"].value == scored["on"].scores["task2"]["cider"]
+    assert {key for key in found if key[0].startswith("human")} == {
+        ("human, v2 caption", "v1"),
+        ("human, first v1 caption", "v2"),
+    }
 
 
 def test_image_free_baselines_rank_as_measured_before(real_vsd) -> None:
