@@ -6,7 +6,7 @@ var parser = null, tuples = null;
 // SPICE asks CoreNLP for tokens, sentences, a parse, lemmas, and for named entities and numbers. Of those last nothing
 // is read: only SemanticGraphEnhancer.resolvePlurals would, which SpiceParser leaves out, as its source says. And of the
 // three dependency graphs that CoreNLP builds of each parse only one is read. So the same pipeline without the rest
-// gives the same tuples, in three quarters of the time (benchmarks/spice).
+// gives the same tuples, in four fifths of the time (benchmarks/spice).
 function makeParser(cache) {
   var nlp = Packages.edu.stanford.nlp, settings = new java.util.Properties();
   settings.setProperty("annotators", "tokenize,ssplit");
