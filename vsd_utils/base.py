@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from vsd_utils import imports
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
 from vsd_utils.paths import BASE_MODEL, ROOT, WORK, annotation_file
@@ -77,6 +78,7 @@ def train_tiny(params: Params, target: Path) -> None:
 
 
 if __name__ == "__main__":
+    imports.lighten(quantized=False)
     try:
         prepare(load())
     except VsdError as error:

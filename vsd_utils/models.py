@@ -1,7 +1,6 @@
 """Loading the vision-language model, its processor and its adapter: from a folder or the hub, safetensors only."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -9,7 +8,6 @@ from safetensors import safe_open
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
-    BitsAndBytesConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
 )
@@ -18,12 +16,12 @@ from vsd_utils import silence  # noqa: F401
 from vsd_utils.errors import VsdError
 from vsd_utils.paths import BASE_MODEL
 from vsd_utils.pointers import location
+from vsd_utils.precision import DTYPES, quantized
 from vsd_utils.prompts import CHAT_TEMPLATE
 
-# bitsandbytes quantises every linear layer it is not told to leave alone; names must be complete from the top
-# (transformers 5). The head stays out because TRL's loss multiplies by its weight directly.
+# bitsandbytes quantises every linear layer it is not told to leave alone. The head stays out because TRL's loss
+# multiplies by its weight directly.
 NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def device() -> str:
@@ -53,15 +51,15 @@ def load_model(
     """The base model that ``base`` points to, on ``device()``.
 
     ``precision`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
-    model's frozen linear layers ("none", "8bit", "4bit": NF4 with double quantisation, as QLoRA). Raises ``VsdError``
-    where a weight is missing, which the library only warns of.
+    model's frozen linear layers ("none", "8bit", "4bit"). Raises ``VsdError`` where a weight is missing, which the
+    library only warns of.
     """
     name, revision = location(base)
     model, info = AutoModelForImageTextToText.from_pretrained(
         name,
         revision=revision,
         dtype=DTYPES[precision],
-        quantization_config=_quantization(quantization, DTYPES[precision]),
+        quantization_config=quantized(quantization, precision, NOT_QUANTIZED),
         device_map={"": device()},
         use_safetensors=True,
         output_loading_info=True,
@@ -88,19 +86,3 @@ def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> Peft
             "Was the adapter trained on another model? Train it again: dvc repro finetune"
         )
     return adapted.eval()
-
-
-def _quantization(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    if name == "none":
-        return None
-    options: dict[str, Any] = {"llm_int8_skip_modules": NOT_QUANTIZED}
-    if name == "4bit":
-        options |= {
-            "load_in_4bit": True,
-            "bnb_4bit_quant_type": "nf4",
-            "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": dtype,
-        }
-    else:
-        options["load_in_8bit"] = True
-    return BitsAndBytesConfig(**options)

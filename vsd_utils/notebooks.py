@@ -21,11 +21,11 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 import nbformat  # noqa: E402
 
-from vsd_utils import progress  # noqa: E402
+from vsd_utils import imports, progress  # noqa: E402
 from vsd_utils.errors import VsdError  # noqa: E402
 from vsd_utils.files import replacing, write_text  # noqa: E402
 from vsd_utils.params import SHARED, load  # noqa: E402
-from vsd_utils.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT  # noqa: E402
+from vsd_utils.paths import BASE_MODEL, CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, REFINER_MODEL, ROOT  # noqa: E402
 
 SOURCES = {
     "convert": "01_convert_data.ipynb",
@@ -86,6 +86,8 @@ def run(stage: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["PYTHONHASHSEED"] = "0"
+    model = REFINER_MODEL if stage == "refine" else BASE_MODEL
+    quantized = imports.may_be_quantized(given.get("quantization", "none"), model)
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     try:
         papermill.execute_notebook(
@@ -96,7 +98,10 @@ def run(stage: str) -> None:
             cwd=NOTEBOOKS,
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--log-level=CRITICAL"],  # or a kernel speaks of its connection and of its end
+            extra_arguments=[
+                "--log-level=CRITICAL",  # or a kernel speaks of its connection and of its end
+                f"--IPKernelApp.exec_lines=from vsd_utils import imports; imports.lighten(quantized={quantized})",
+            ],
         )
     except PapermillExecutionError as error:
         raise VsdError(
