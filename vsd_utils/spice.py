@@ -25,7 +25,7 @@ from vsd_utils.store import Store, cache_folder
 MAX_WORDS = 80
 _PORTION = 400
 _SCORED_AT_ONCE = 20_000
-_FEW = 2_000  # pairs
+_FEW = 1_500  # pairs
 
 
 class SpiceError(VsdError):
@@ -179,7 +179,7 @@ class Spice:
         # is too small, and short headers for the parser's many small objects, which Java has since 25.
         options = ["-XX:+UseParallelGC", "-XX:GCTimeLimit=50", "-XX:GCHeapFreeLimit=25"]
         options += ["-XX:+UseCompactObjectHeaders"] * (self.java.major >= 25)
-        # A third less time for a hundred captions, as much for 2,500, more beyond (benchmarks/spice).
+        # A third less processor time for a hundred captions, as much for 1,600, more beyond (benchmarks/spice).
         options += ["-XX:TieredStopAtLevel=1"] * self._few
         main = "org.mozilla.javascript.tools.shell.Main"
         command = self.java.command(self.heap_gb, class_path, main, script, options=options)
