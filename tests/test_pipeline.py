@@ -61,6 +61,14 @@ def test_a_notebook_stage_runs_the_cleaned_copy(stage) -> None:
     assert {executed, executed.replace(".ipynb", ".html")} <= outputs(stage).keys()
 
 
+def test_a_stage_depends_on_whole_outputs() -> None:
+    # Of a file inside one, `dvc exp run` reads the lock's list of the directory, and fails where that was never made.
+    made = [path for stage in STAGES for path in outputs(stage)]
+    used = [path for stage in WORKING for path in paths(STAGES[stage]["deps"]) if not path.startswith("vsd_utils/")]
+    assert {path.split("/")[0] for path in used} == {"data", "models", "reports"}
+    assert {*used} <= {*made}
+
+
 def test_nobody_depends_on_a_source_notebook_or_an_executed_one() -> None:
     seen = 0
     for stage in WORKING:
