@@ -358,6 +358,20 @@ def test_alignment_never_sees_the_relation_of_a_picture() -> None:
     assert agreed / told < 0.35
 
 
+def test_untrained_the_tiny_model_would_rather_say_what_it_has_read() -> None:
+    tokenizer = tiny.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
+    model = tiny.make_model(tokenizer, SIZE, seed=0).eval()
+    first = len(tiny.SPECIAL) + 1
+    drawn = [torch.randperm(len(tokenizer) - first, generator=torch.Generator().manual_seed(n)) for n in range(20)]
+    read = torch.stack(drawn)[:, :20] + first
+    with torch.inference_mode():
+        logits = model(input_ids=read).logits[:, -1]
+    # The last token itself aside, which any model with its output weights tied to the embedding would repeat.
+    inside = logits.gather(1, read[:, :-1]).mean(1)
+    outside = logits[:, first:].mean(1)
+    assert (inside > outside).all()
+
+
 def test_the_papers_recipe_is_a_set_of_parameters() -> None:
     paper = Params.model_validate(compose(["profile=paper"]))
     assert paper.base.name == "llava-hf/llava-v1.6-vicuna-13b-hf"
