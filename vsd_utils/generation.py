@@ -5,9 +5,10 @@ Prediction rows (``data/predictions/<system>.jsonl``): ``id`` (the triple's), ``
 of task 1, the sentence of task 2, exactly three of task 3 (empty strings where the model wrote fewer).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from vsd_utils.progress import steps
 from vsd_utils.prompts import TASKS, messages, question, sentences
 from vsd_utils.samples import Sample
 
+Work = TypeVar("Work")
 COUNTS = {1: 1, 2: 1, 3: 3}  # sentences of an answer, by task
 
 
@@ -63,12 +65,15 @@ def answer(
     done = {(row["id"], row["task"]): row for row in mend_jsonl(unfinished)}
     left = [row for row in asked if (row["id"], row["task"]) not in done]
     batches = list(_batches(left, batch_size))
-    for batch in steps(batches, name, len(batches)):
+
+    def read(batch: list[dict[str, Any]]) -> Any:
         images = [open_photo(folder / row["image"]) for row in batch]
         if blank:
             images = [empty_canvas(image.size) for image in images]
-        tokens = max_new_tokens[batch[0]["task"] - 1]
-        texts = generate(model, processor, images, [row["prompt"] for row in batch], tokens, system_prompt)
+        return encode(processor, images, [row["prompt"] for row in batch], system_prompt)
+
+    for batch, inputs in steps(_ahead(read, batches), name, len(batches)):
+        texts = complete(model, processor, inputs, max_new_tokens[batch[0]["task"] - 1])
         rows = [_answered(row, text) for row, text in zip(batch, texts, strict=True)]
         append_jsonl(unfinished, rows)
         done |= {(row["id"], row["task"]): row for row in rows}
@@ -96,23 +101,46 @@ def render_prompt(processor: Any, question: str, system_prompt: str) -> str:
 def generate(
     model: Any, processor: Any, images: list[Image.Image], asked: list[str], max_new_tokens: int, system_prompt: str
 ) -> list[str]:
-    """Greedy answers to one question about each image, as one left-padded batch; end tokens and edges are stripped."""
-    batch = processor(
+    """Greedy answers to one question about each image; see ``encode`` and ``complete``."""
+    return complete(model, processor, encode(processor, images, asked, system_prompt), max_new_tokens)
+
+
+def encode(processor: Any, images: list[Image.Image], asked: list[str], system_prompt: str) -> Any:
+    """One question about each image as one left-padded batch of tensors, on the CPU."""
+    return processor(
         images=images,
         text=[render_prompt(processor, text, system_prompt) for text in asked],
         add_special_tokens=False,  # the template writes the begin token
         padding=True,
         return_tensors="pt",
-    ).to(model.device, dtype=model.dtype)
+    )
+
+
+def complete(model: Any, processor: Any, inputs: Any, max_new_tokens: int) -> list[str]:
+    """Greedy answers to a batch of ``encode``; end tokens and white space at the edges are stripped."""
+    inputs = inputs.to(model.device, dtype=model.dtype)
     with torch.inference_mode():
-        output = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
-    texts = processor.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+    texts = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return [text.strip() for text in texts]
 
 
 def _answered(row: dict[str, Any], text: str) -> dict[str, Any]:
     kept = {key: value for key, value in row.items() if key != "image"}
     return {**kept, "raw": text, "sentences": sentences(text, COUNTS[row["task"]])}
+
+
+def _ahead(read: Callable[[Work], Any], works: Iterable[Work]) -> Iterator[tuple[Work, Any]]:
+    """Each of ``works`` with what ``read`` makes of it; the next one is read while the caller works on the last."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        last = None
+        for work in works:
+            following = work, pool.submit(read, work)
+            if last:
+                yield last[0], last[1].result()
+            last = following
+        if last:
+            yield last[0], last[1].result()
 
 
 def _batches(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -131,7 +131,8 @@ def main() -> None:
         candidate.replace(PARAMS)
     finally:
         candidate.unlink(missing_ok=True)
-    print(f"params.yaml: profile {profile}" + "".join(f", {override}" for override in overrides))
+    changed = [override for override in overrides if not override.startswith("profile=")]
+    print(", ".join([f"params.yaml: profile {profile}", *changed]))
 
 
 if __name__ == "__main__":
