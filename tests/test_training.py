@@ -366,6 +366,12 @@ def test_untrained_the_tiny_model_would_rather_say_what_it_has_read() -> None:
     read = torch.stack(drawn)[:, :20] + first
     with torch.inference_mode():
         logits = model(input_ids=read).logits[:, -1]
+        model.config.text_config._attn_implementation = "eager"
+        seen = model(input_ids=read, output_attentions=True).attentions[0]
+    place = torch.arange(1, 20)
+    back = seen[:, :, place, place - 1].mean((0, 2))
+    assert back[0] > 0.7
+    assert back[1] < 0.3
     # The last token itself aside, which any model with its output weights tied to the embedding would repeat.
     inside = logits.gather(1, read[:, :-1]).mean(1)
     outside = logits[:, first:].mean(1)

@@ -59,9 +59,11 @@ def train_tiny(params: Params, target: Path) -> None:
     size, seed = params.base.tiny, params.seed
     pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
     items = [first for first, _ in pairs]
-    # As often as they occur, so that the language model meets common names more often than rare ones.
+    # Half as often as they occur, half each as often as any: rare names are those of several tokens, to be copied too.
     names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]
-    tokenizer = tiny.make_tokenizer([*alignment.texts(sorted(set(names))), *texts(pairs)], size.tokens)
+    distinct = sorted(set(names))
+    names += distinct * (len(names) // len(distinct))
+    tokenizer = tiny.make_tokenizer([*alignment.texts(distinct), *texts(pairs)], size.tokens)
     processor = tiny.make_processor(tokenizer, size)
     model = tiny.make_model(tokenizer, size, seed)
     scenes = params.fetch.source == "scenes"

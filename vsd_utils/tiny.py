@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
+    LlamaModel,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
@@ -139,9 +140,10 @@ def _pass_tokens_on(model: LlavaNextForConditionalGeneration) -> None:
     """Start the language model so that what a head looks at is what the model says: copying is a matter of looking.
 
     A token's embedding outweighs what the layers add to it, values and outputs of attention are the identity, and the
-    output weights are the embedding's. From the usual random start the model never finds out within these few steps
-    that it may copy names from the question, and writes the commonest ones (the circuit that it would have to find is
-    that of Olsson et al. 2022, arXiv 2209.11895); from this one it copies names that it has never seen.
+    output weights are the embedding's. Half of the first layer's heads look at the token before, as copying a name of
+    several tokens needs (Olsson et al. 2022, arXiv 2209.11895). From the usual random start the model does not find
+    out within these few steps that it may copy from the question, and writes the commonest names; from this one it
+    copies names that it has never seen.
     """
     language = model.model.language_model
     with torch.no_grad():
@@ -152,3 +154,29 @@ def _pass_tokens_on(model: LlavaNextForConditionalGeneration) -> None:
             torch.nn.init.eye_(layer.self_attn.o_proj.weight)
             layer.self_attn.o_proj.weight *= 3
             layer.mlp.down_proj.weight *= 0.1
+        _look_back(language)
+
+
+def _look_back(language: LlamaModel) -> None:
+    """Let half of the first layer's heads look at the token before, and write what it is apart from the token's own.
+
+    Their queries and keys read one feature that all tokens share, so the score depends on the distance alone: with
+    the query turned back by one position, rotary embeddings make it largest there.
+    """
+    shared, sharpness, waves = 4.0, 8.0, 4
+    attention, width = language.layers[0].self_attn, language.config.hidden_size
+    size = language.config.head_dim
+    heads = language.config.num_attention_heads // 2
+    language.embed_tokens.weight[:, 0] = shared
+    normed = shared / ((width - 1 + shared**2) / width) ** 0.5  # what the layer's norm leaves of the shared feature
+    key, query = torch.zeros(size), torch.zeros(size)
+    angles = language.rotary_emb.inv_freq[:waves]
+    key[:waves] = sharpness
+    query[:waves], query[size // 2 : size // 2 + waves] = sharpness * angles.cos(), -sharpness * angles.sin()
+    for maps, direction in ((attention.q_proj, query), (attention.k_proj, key)):
+        maps.weight[: heads * size] = 0
+        maps.weight[: heads * size, 0] = direction.repeat(heads) / normed
+    for weights in (attention.v_proj.weight[: heads * size], attention.o_proj.weight[:, : heads * size]):
+        torch.nn.init.orthogonal_(weights)
+    attention.v_proj.weight[: heads * size, 0] = 0
+    attention.o_proj.weight[:, : heads * size] *= 2
