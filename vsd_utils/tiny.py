@@ -1,7 +1,7 @@
 """A LLaVA-NeXT small enough to be trained from scratch on a laptop: real model and processor classes, few weights.
 
 A CLIP vision tower, the two-layer projector and a Llama, as ``LlavaNextForConditionalGeneration`` puts them together.
-At the default size: 48 x 48 pixel tiles of 8 x 8 patches, one tile beside the base view, about 64 image tokens and 1.4
+At the default size: 48 x 48 pixel tiles of 4 x 4 patches, one tile beside the base view, about 30 image tokens and 1.7
 million parameters.
 """
 
