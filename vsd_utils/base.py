@@ -59,7 +59,7 @@ def train_tiny(params: Params, target: Path) -> None:
     size, seed = params.base.tiny, params.seed
     pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
     items = [first for first, _ in pairs]
-    # Half as often as they occur, half each as often as any: rare names are those of several tokens, to be copied too.
+    # Half by how often they occur, half evenly: rare names mostly have several tokens, and are to be copied too.
     names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]
     distinct = sorted(set(names))
     names += distinct * (len(names) // len(distinct))

@@ -163,9 +163,9 @@ def _look_back(language: LlamaModel) -> None:
     Their queries and keys read one feature that all tokens share, so the score depends on the distance alone: with
     the query turned back by one position, rotary embeddings make it largest there.
     """
-    shared, sharpness, waves = 4.0, 8.0, 4
     attention, width = language.layers[0].self_attn, language.config.hidden_size
     size = language.config.head_dim
+    shared, sharpness, waves = 4.0, 8.0, min(4, size // 2)  # the shortest waves tell neighbours apart best
     heads = language.config.num_attention_heads // 2
     language.embed_tokens.weight[:, 0] = shared
     normed = shared / ((width - 1 + shared**2) / width) ** 0.5  # what the layer's norm leaves of the shared feature
