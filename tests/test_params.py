@@ -51,15 +51,25 @@ def test_there_are_four_profiles_and_each_is_valid(tmp_path) -> None:
         assert overrides(params) == []
 
 
-def test_the_paper_profile_is_the_recipe_and_pinned() -> None:
+def test_the_paper_is_the_base_and_what_the_readme_says_of_it() -> None:
+    # Nothing stands between conf/config.yaml and the paper's run, so no value of a smaller profile can leak into it.
+    assert YAML(typ="safe", pure=True).load(ROOT / "conf/profile/paper.yaml") == {"profile": "paper"}
     paper = Params.model_validate(compose(["profile=paper"]))
     assert (paper.base.name, paper.refiner.name) == ("llava-hf/llava-v1.6-vicuna-13b-hf", "Qwen/Qwen2-7B-Instruct")
     assert all(len(model.revision) == 40 for model in (paper.base, paper.refiner))
     tuned = paper.finetune
-    assert (tuned.lora_rank, tuned.lora_alpha, tuned.learning_rate, tuned.epochs) == (128, 256, 2e-4, 1)
-    assert (tuned.weight_decay, tuned.warmup_share, tuned.scheduler, tuned.precision) == (0, 0.03, "cosine", "bfloat16")
-    assert tuned.batch_size * tuned.accumulation == 16
-    assert paper.convert.draw_boxes
+    assert (tuned.lora_dropout, tuned.learning_rate, tuned.epochs, tuned.max_steps) == (0.05, 2e-4, 1, -1)
+    assert (tuned.weight_decay, tuned.precision, tuned.quantization) == (0, "bfloat16", "none")
+    assert (paper.convert.draw_boxes, paper.convert.task2_captions, paper.threads) == (True, 0, None)
+    assert (paper.base.tiny, paper.fetch.scenes) == (None, None)
+    assert (paper.refine.items, paper.describe.limit) == (0, 0)
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    recipe = (tuned.lora_rank, tuned.lora_alpha, tuned.batch_size * tuned.accumulation, tuned.warmup_share)
+    assert f"| {', '.join(map(str, recipe))}, {tuned.scheduler} | LLaVA's own recipe" in readme
+    assert "one a triple, one a distinct caption, one an image" in readme
+    for place in (paper.fetch.annotations, paper.fetch.photos):
+        assert f"`{place}`" in readme
 
 
 def test_the_committed_params_are_the_sample_profile() -> None:
@@ -106,7 +116,9 @@ BROKEN = [
     ("describe.max_new_tokens", [8, 8], "describe.max_new_tokens"),
     ("describe.max_new_tokens", [8, 8, 0], "describe.max_new_tokens.2 = 0"),
     ("fetch.source", "folder", "annotations must name a folder"),
+    ("fetch.scenes", None, "scenes must give a number of images"),
     ("base.source", "folder", "name must be given"),
+    ("base.tiny", None, "tiny must give the model's size and training"),
     ("refiner", {"source": "hub", "name": "x/y", "revision": "main", "billions": 1}, "full commit hash of 40"),
 ]
 
@@ -211,3 +223,27 @@ def test_overrides_make_the_same_parameters_again(photos) -> None:
     assert len(said) == 5
     assert {"convert.draw_boxes=false", "describe.max_new_tokens=[8,9,10]", "finetune.learning_rate=3e-05"} <= {*said}
     assert Params.model_validate(compose(["profile=sample", *said])) == params
+
+
+def test_dvc_says_which_edits_of_the_file_it_replaces(checkout) -> None:
+    shutil.copytree(ROOT / ".dvc", checkout / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(ROOT / "dvc.yaml", checkout)
+    path = write(checkout / "params.yaml", compose(["profile=smoke"]))
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+        subprocess.run([*git, *words], cwd=checkout, check=True)
+    dvc = [str(Path(sys.executable).with_name("dvc")), "exp", "run", "clean"]
+
+    path.write_text(path.read_text().replace("lora_rank: 32", "lora_rank: 8").replace("seed: 0", "seed: 5"))
+    edited = path.read_text()
+    said = subprocess.run([*dvc, "-S", "profile=smoke", "-S", "seed=3"], cwd=checkout, capture_output=True, text=True)
+    assert "These values of it are replaced: finetune.lora_rank=8\n" in said.stderr
+    assert "-S finetune.lora_rank=8" in said.stderr
+    assert (checkout / "work/params.replaced.yaml").read_text() == edited
+    assert load(path).finetune.lora_rank == 32
+
+    # What the command says again is not lost, nor is a profile that another one replaces.
+    said = subprocess.run([*dvc, "-S", "profile=sample"], cwd=checkout, capture_output=True, text=True)
+    assert "These values of it are replaced: seed=3\n" in said.stderr
+    said = subprocess.run([*dvc, "-S", "profile=layout"], cwd=checkout, capture_output=True, text=True)
+    assert "replaced" not in said.stderr

@@ -48,15 +48,15 @@ def prepare(params: Params, target: Path = BASE_MODEL) -> None:
 
 def train_tiny(params: Params, target: Path) -> None:
     """Make the tiny model from scratch and save it, its processor and what its training came to."""
-    import torch
-
     from vsd_utils import alignment, tiny, vision
     from vsd_utils.annotations import load_pairs, texts
     from vsd_utils.files import sha256, write_json
     from vsd_utils.pictures import Pictures
+    from vsd_utils.precision import limit_threads
 
-    torch.set_num_threads(params.threads)
+    limit_threads(params.threads)
     size, seed = params.base.tiny, params.seed
+    assert size is not None, "the schema asks for it"
     pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
     items = [first for first, _ in pairs]
     # Half by how often they occur, half evenly: rare names mostly have several tokens, and are to be copied too.

@@ -61,6 +61,7 @@ def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dic
 
 
 def _render(settings: Fetch, seed: int) -> dict[str, Any]:
+    assert settings.scenes is not None, "the schema asks for it"
     counts = settings.scenes.model_dump()
     with ProcessPoolExecutor(max_workers=len(SPLITS)) as pool:
         tasks = [pool.submit(scenes.write_split, ANNOTATIONS, IMAGES, split, counts[split], seed) for split in SPLITS]

@@ -6,8 +6,10 @@ by DVC (``dvc exp run -S profile=smoke``) or by ``python -m vsd_utils.params pro
 
 import json
 import re
+import shlex
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vsd_utils.errors import VsdError
-from vsd_utils.paths import PARAMS, ROOT
+from vsd_utils.paths import CONF, PARAMS, ROOT, WORK
 from vsd_utils.sections import Params
 
+HEADER = """\
+# The parameters of the next run, composed from conf/ (where each is explained) by `dvc exp run` or by
+# `python -m vsd_utils.params`, which replace this file and say which edits of it they replace.
+# `dvc repro` takes it as it is, edits included.
+"""
 SHARED = ("profile", "seed", "threads")  # outside the sections; every notebook takes them too
 
 
@@ -61,7 +68,7 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
     return {name: checked[name] for name in SHARED} | checked[section]
 
 
-def compose(overrides: list[str]) -> dict[str, Any]:
+def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
     """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``.
 
     Raises ``VsdError`` for a profile or a name that is not there. Values are checked by ``Params`` only.
@@ -72,7 +79,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        with hydra.initialize_config_dir(str(conf), version_base=None):
             composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise VsdError(
@@ -82,11 +89,48 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in composed.items()}
 
 
-def overrides(params: Params) -> list[str]:
+def overrides(params: Params, conf: Path = CONF) -> list[str]:
     """Where ``params`` differs from its profile in ``conf/``: ``["finetune.epochs=2.0", ...]``, for ``compose``."""
-    usual = _flat(Params.model_validate(compose([f"profile={params.profile}"])).model_dump())
+    usual = _flat(Params.model_validate(compose([f"profile={params.profile}"], conf)).model_dump())
     changed = {name: value for name, value in _flat(params.model_dump()).items() if usual[name] != value}
     return [f"{name}={_written(value)}" for name, value in changed.items()]
+
+
+def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv) -> None:
+    """Keep a copy of the ``params.yaml`` in ``root`` that is about to be composed anew, and say what of it goes.
+
+    Told on standard error are the values that differ from the file's own profile and that ``arguments``, the command
+    line, does not give: edits by hand, and what an earlier ``-S`` set. Nothing is said where nothing is lost.
+    """
+    global _comparing  # composing the profile to compare with asks Hydra's plugins again
+    path = root / PARAMS.name
+    if _comparing or not path.is_file():
+        return
+    _comparing = True
+    try:
+        replaced = overrides(load(path), root / CONF.name)
+    except VsdError as error:
+        replaced = [f"all of it, which could not be read ({str(error).splitlines()[0]})"]
+    finally:
+        _comparing = False
+    given = {argument.lstrip("+~").split("=")[0] for argument in arguments if "=" in argument}
+    given |= {argument.removeprefix("-S").split("=")[0] for argument in arguments if argument.startswith("-S")}
+    replaced = [value for value in replaced if value.split("=")[0] not in given]
+    if not replaced:
+        return
+    copy = root / WORK.name / "params.replaced.yaml"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
+    again = " ".join(f"-S {shlex.quote(value)}" for value in replaced if "=" in value)
+    print(
+        f"{path.name} is composed anew from conf/. These values of it are replaced: {', '.join(replaced)}\n"
+        f"  kept in {copy.relative_to(root)}. To run with them: dvc repro takes {path.name} as it is, "
+        f"dvc exp run --no-hydra too, or say them again: {again}",
+        file=sys.stderr,
+    )
+
+
+_comparing = False
 
 
 def _written(value: Any) -> str:
@@ -125,9 +169,12 @@ def main() -> None:
     overrides = sys.argv[1:]
     composed = compose(overrides)
     candidate = PARAMS.with_name(".params.yaml")
-    _yaml().dump(composed, candidate)
+    with candidate.open("w", encoding="utf-8") as file:
+        file.write(HEADER)
+        _yaml().dump(composed, file)
     try:
         profile = load(candidate).profile
+        say_what_is_replaced()
         candidate.replace(PARAMS)
     finally:
         candidate.unlink(missing_ok=True)

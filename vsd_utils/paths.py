@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 PARAMS = ROOT / "params.yaml"
+CONF = ROOT / "conf"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"

@@ -1,4 +1,4 @@
-"""The numbers that weights are kept and computed in: float32 or bfloat16, quantised by bitsandbytes or not."""
+"""How torch computes: with how many threads, in float32 or bfloat16, with weights quantised by bitsandbytes or not."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ import torch
 from transformers import BitsAndBytesConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def limit_threads(count: int | None) -> None:
+    """Let torch use ``count`` threads of the CPU; None leaves it its own choice (one a core)."""
+    if count is not None:
+        torch.set_num_threads(count)
 
 
 def quantized(name: str, precision: str, left_alone: list[str] | None = None) -> BitsAndBytesConfig | None:

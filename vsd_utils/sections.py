@@ -33,7 +33,7 @@ class Fetch(Section):
     """Where the annotations and the photos come from."""
 
     source: Literal["scenes", "folder"]
-    scenes: Splits
+    scenes: Splits | None
     annotations: str | None
     photos: str | None
     own_split: bool
@@ -43,6 +43,8 @@ class Fetch(Section):
     def _folder_is_named(self) -> "Fetch":
         if self.source == "folder" and not self.annotations:
             raise ValueError("annotations must name a folder when source is 'folder'")
+        if self.source == "scenes" and self.scenes is None:
+            raise ValueError("scenes must give a number of images for train, val and test when source is 'scenes'")
         return self
 
 
@@ -73,10 +75,12 @@ class Base(Section):
     name: str | None
     revision: str | None
     billions: Positive
-    tiny: Tiny
+    tiny: Tiny | None
 
     @model_validator(mode="after")
     def _model_is_named(self) -> "Base":
+        if self.source == "tiny" and self.tiny is None:
+            raise ValueError("tiny must give the model's size and training when source is 'tiny'; profile sample does")
         return _named(self)
 
 
@@ -165,7 +169,7 @@ class Params(Section):
 
     profile: Literal["sample", "smoke", "layout", "paper"]
     seed: Natural
-    threads: Count
+    threads: Count | None
     fetch: Fetch
     base: Base
     refiner: Refiner
