@@ -13,7 +13,7 @@ from vsd_utils.paths import NOTEBOOKS, ROOT
 
 PACKAGE = ROOT / "vsd_utils"
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-SCRIPTS = {"fetch": "fetch", "base": "base", "refiner": "refiner"}  # stage -> module it runs
+SCRIPTS = {"preflight": "preflight", "fetch": "fetch", "base": "base", "refiner": "refiner"}  # stage -> module it runs
 
 
 @cache

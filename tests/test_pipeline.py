@@ -1,10 +1,15 @@
 """dvc.yaml against the code: what a stage depends on is what it runs, and nothing more."""
 
+from typing import Any
+
+import nbformat
 import pytest
 from pipeline import PACKAGE, SCRIPTS, STAGES, imported, modules_of
+from pydantic import BaseModel
 
-from vsd_utils.notebooks import SOURCES
-from vsd_utils.params import SHARED
+from vsd_utils import preflight
+from vsd_utils.notebooks import SOURCES, parameter_names
+from vsd_utils.params import SHARED, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
 from vsd_utils.sections import Params
 
@@ -26,7 +31,7 @@ def outputs(stage: str) -> dict[str, bool]:
 
 def test_every_stage_is_a_notebook_or_a_script() -> None:
     assert list(STAGES) == ["clean", *SCRIPTS, *SOURCES, "report"]
-    assert len(WORKING) == 8
+    assert len(WORKING) == 9
     for stage in WORKING:
         module = f"vsd_utils.{SCRIPTS[stage]}" if stage in SCRIPTS else f"vsd_utils.notebooks run {stage}"
         assert STAGES[stage]["cmd"] == f"python -m {module}"
@@ -103,17 +108,56 @@ def test_results_are_seen_by_git_and_heavy_files_by_the_cache() -> None:
 
 
 @pytest.mark.parametrize("stage", WORKING)
-def test_a_stage_has_the_parameters_of_its_section(stage) -> None:
+def test_parameters_of_a_stage_are_parameters(stage) -> None:
     names = STAGES[stage]["params"]
-    assert stage in names
     assert len(names) == len({*names})
     for name in names:
         model = Params
         for part in name.split("."):
             assert part in model.model_fields, name
             model = model.model_fields[part].annotation
-    if stage in SOURCES:
-        assert names == [*SHARED, stage]  # all that its notebook takes, and nothing that it does not
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+def test_a_notebook_stage_has_the_parameters_of_its_notebook(stage) -> None:
+    names = parameter_names(nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4))
+    wanted = [name for name in SHARED if name in names] + [stage]
+    if stage == "evaluate":  # its tables name what was overridden, of all parameters
+        wanted = list(Params.model_fields)
+    assert STAGES[stage]["params"] == wanted
+
+
+class Recorder:
+    """Parameters that remember which of them were read."""
+
+    def __init__(self, params: BaseModel, read: set[str], place: str = "") -> None:
+        self._params, self._read, self._place = params, read, place
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._params, name)
+        if isinstance(value, BaseModel):
+            return Recorder(value, self._read, f"{self._place}{name}.")
+        if name in type(self._params).model_fields:
+            self._read.add(f"{self._place}{name}")
+        return value
+
+
+def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
+    read: set[str] = set()
+    preflight.problems(Recorder(Params.model_validate(compose(["profile=paper"])), read))
+    local = {"base": {"source": "folder", "name": "x"}, "refiner": {"source": "folder", "name": "y"}}
+    content = compose(["profile=sample"])
+    for section, changes in local.items():
+        content[section] |= changes
+    preflight.problems(Recorder(Params.model_validate(content), read))
+    declared = STAGES["preflight"]["params"]
+    assert "finetune.lora_rank" in read
+    assert {name for name in read if not any(f"{name}.".startswith(f"{known}.") for known in declared)} == set()
+    assert {known for known in declared if not any(f"{name}.".startswith(f"{known}.") for name in read)} == set()
+    # What a run needs is looked at first, and changes no byte of what comes after.
+    for stage in ("fetch", "base", "refiner"):
+        assert "data/preflight.json" in STAGES[stage]["deps"]
+        assert not any(name.startswith("finetune") or name.endswith("billions") for name in STAGES[stage]["params"])
 
 
 @pytest.mark.parametrize("module", ["figures", "tables", "metrics", "spice"])

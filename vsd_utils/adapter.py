@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vsd_utils.files import write_text
-from vsd_utils.paths import BASE_MODEL, ROOT
+from vsd_utils.paths import BASE_MODEL, ROOT, user_path
 
 FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
 
@@ -57,7 +57,8 @@ def save(model: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any
     named from there ("models/base").
     """
     if base["source"] != "hub":
-        path = os.path.normpath(BASE_MODEL / base["name_or_path"])
+        named = base["name_or_path"]
+        path = os.path.normpath(user_path(named) if base["source"] == "folder" else BASE_MODEL / named)
         name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
         model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
     # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.

@@ -9,11 +9,11 @@ longer one; both list the same images, v2 at times fewer of an image's triples.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vsd_utils.errors import VsdError
+from vsd_utils.errors import VsdError, listed
 from vsd_utils.files import read_json
 from vsd_utils.relations import RELATIONS
 
@@ -84,81 +84,94 @@ class Item(BaseModel):
     ]
 
 
-def load_items(path: Path, skipped: list[str] | None = None) -> list[Item]:
-    """Read and check one annotation file, in its order.
+class Unusable(NamedTuple):
+    """An image that no run can use, and everything that is wrong with it.
 
-    With ``skipped`` given, a broken item is left out and its message appended there, for the caller to count and
-    report; otherwise the first one raises ``VsdError`` naming file, item and field.
+    ``img_id`` is None where the item has none. Each problem begins with its place: file and item.
     """
-    return _load(path, skipped)[0]
+
+    img_id: str | None
+    problems: tuple[str, ...]
 
 
-def _load(path: Path, skipped: list[str] | None) -> tuple[list[Item], set[str]]:
-    """The valid items, and the ids of those that were left out."""
+def load_items(path: Path) -> list[Item]:
+    """Read one annotation file, in its order; raises ``VsdError`` naming every broken item with its field."""
+    items, unusable = read_items(path)
+    _refuse(unusable)
+    return items
+
+
+def load_pairs(v1_path: Path, v2_path: Path) -> list[tuple[Item, Item]]:
+    """Read both versions of a split and pair them by image, in v1's order.
+
+    Raises ``VsdError`` naming every broken item and every disagreement of the two files.
+    """
+    pairs, unusable = read_pairs(v1_path, v2_path)
+    _refuse(unusable)
+    return pairs
+
+
+def read_items(path: Path) -> tuple[list[Item], list[Unusable]]:
+    """Read one annotation file and sort its valid items from the broken ones, each in the file's order.
+
+    Of several items with one id the first is taken. Raises ``VsdError`` for a file that is no list of images.
+    """
     content = read_json(path)
     if not isinstance(content, list) or not content:
         raise VsdError(
             f"{path}: expected a JSON list of images, found {_short(content)}. Is this a VSD annotation file?"
         )
     items: list[Item] = []
+    unusable: list[Unusable] = []
     seen: dict[str, int] = {}
-    left_out: set[str] = set()
     for number, raw in enumerate(content):
-        where = f"{path}, item {number}" + (f" (img_id {raw['img_id']!r})" if _has_id(raw) else "")
+        img_id = str(raw["img_id"]) if isinstance(raw, dict) and isinstance(raw.get("img_id"), str | int) else None
+        where = f"{path}, item {number}" + (f" (img_id {img_id!r})" if img_id is not None else "")
         try:
             item = Item.model_validate(raw)
-            if item.img_id in seen:
-                raise VsdError(f"{where}: duplicate img_id, also item {seen[item.img_id]}. Keep one of the two.")
         except ValidationError as error:
-            problem = f"{where}: {_first_problem(error)}. Mend it, or set convert.skip_invalid to leave such items out."
-            left_out |= {str(raw["img_id"])} if _has_id(raw) else set()
-        except VsdError as error:
-            problem = str(error)
-        else:
-            seen[item.img_id] = number
-            items.append(item)
+            unusable.append(Unusable(img_id, tuple(f"{where}: {problem}" for problem in _problems(error))))
             continue
-        if skipped is None:
-            raise VsdError(problem) from None
-        skipped.append(problem)
-    return items, left_out
+        if item.img_id in seen:
+            double = f"{where}: duplicate img_id, also item {seen[item.img_id]}. Keep one of the two."
+            unusable.append(Unusable(img_id, (double,)))
+            continue
+        seen[item.img_id] = number
+        items.append(item)
+    return items, unusable
 
 
-def load_pairs(v1_path: Path, v2_path: Path, skipped: list[str] | None = None) -> list[tuple[Item, Item]]:
-    """Read both versions of a split and pair them by image, in v1's order.
+def read_pairs(v1_path: Path, v2_path: Path) -> tuple[list[tuple[Item, Item]], list[Unusable]]:
+    """Pair both versions of a split by image, in v1's order, and sort out the images that are not valid in both.
 
     Every image must be in both files, and every triple of v2 among the image's triples in v1 (so it is in the
-    authors' files). A disagreement raises ``VsdError``, or is appended to ``skipped`` where that is given; an image
-    that is broken in one file is counted there, and not once more as missing beside the other.
+    authors' files). An image that is broken in one file is not named once more as missing beside the other.
     """
-    first, first_broken = _load(v1_path, skipped)
-    second, second_broken = _load(v2_path, skipped)
+    first, first_broken = read_items(v1_path)
+    second, second_broken = read_items(v2_path)
     by_id = {item.img_id: item for item in second}
-    pairs: list[tuple[Item, Item]] = []
-    problems = [
-        f"{v1_path}: has no image {img_id!r}, which {v2_path} lists. Are these two files of one split?"
-        for img_id in sorted(by_id.keys() - {item.img_id for item in first} - first_broken)
+    known = {item.img_id for item in first} | {one.img_id for one in first_broken}
+    unusable = [
+        *first_broken,
+        *second_broken,
+        *(_alone(img_id, v2_path, v1_path) for img_id in by_id if img_id not in known),
     ]
+    broken_in_second = {one.img_id for one in second_broken}
+    pairs: list[tuple[Item, Item]] = []
     for item in first:
         other = by_id.get(item.img_id)
         if other is None:
-            if item.img_id not in second_broken:
-                problems.append(
-                    f"{v2_path}: has no image {item.img_id!r}, which {v1_path} lists. Are these two files of one split?"
-                )
+            if item.img_id not in broken_in_second:
+                unusable.append(_alone(item.img_id, v1_path, v2_path))
         elif strange := [triple for triple in other.triple_list if triple not in item.triple_list]:
-            problems.append(
+            problem = (
                 f"{v2_path}, img_id {item.img_id!r}: its triple {_words(strange[0])} is not among the image's triples "
                 f"in {v1_path}: {'; '.join(map(_words, item.triple_list))}. The two versions disagree; mend one."
             )
+            unusable.append(Unusable(item.img_id, (problem,)))
         else:
             pairs.append((item, other))
-    if problems and skipped is None:
-        more = f" ({len(problems) - 1} more disagreements)" if len(problems) > 1 else ""
-        raise VsdError(problems[0] + more)
-    if skipped is not None:
-        skipped.extend(problems)
-    return pairs
+    return pairs, unusable
 
 
 def texts(items: list[tuple[Item, Item]]) -> Iterator[str]:
@@ -172,20 +185,25 @@ def _words(triple: Triple) -> str:
     return f"({triple.s!r}, {triple.p}, {triple.o!r}, boxes {list(triple.s_bbox)} {list(triple.o_bbox)})"
 
 
-def _has_id(raw: Any) -> bool:
-    return isinstance(raw, dict) and "img_id" in raw
+def _alone(img_id: str, path: Path, other: Path) -> Unusable:
+    problem = f"{other}: has no image {img_id!r}, which {path} lists. Are these two files of one split?"
+    return Unusable(img_id, (problem,))
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    field = ".".join(map(str, problem["loc"])) or "the item"
-    count = error.error_count()
-    more = f" ({count - 1} more in this item)" if count > 1 else ""
-    if problem["type"] == "missing":
-        return f"key {field!r} is missing; {_FORM[len(problem['loc'])]}{more}"
-    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    message = message.replace("a valid dictionary or instance of", "a JSON object, as in")
-    return f"{field}: {message}, found {_short(problem['input'])}{more}"
+def _refuse(unusable: list[Unusable]) -> None:
+    if unusable:
+        raise VsdError(listed([problem for one in unusable for problem in one.problems]))
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        field = ".".join(map(str, problem["loc"])) or "the item"
+        if problem["type"] == "missing":
+            yield f"key {field!r} is missing; {_FORM[len(problem['loc'])]}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+            message = message.replace("a valid dictionary or instance of", "a JSON object, as in")
+            yield f"{field}: {message}, found {_short(problem['input'])}"
 
 
 _FORM = {  # what should be there, by how deep the missing key lies

@@ -14,7 +14,7 @@ from pathlib import Path
 from vsd_utils import imports
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
-from vsd_utils.paths import BASE_MODEL, ROOT, WORK, annotation_file
+from vsd_utils.paths import BASE_MODEL, WORK, annotation_file, user_path
 from vsd_utils.pointers import Pointer, write_pointer
 from vsd_utils.sections import Params
 
@@ -37,13 +37,12 @@ def prepare(params: Params, target: Path = BASE_MODEL) -> None:
         pointer = Pointer(name_or_path=str(settings.name), revision=settings.revision, source="hub", sha256={})
         write_pointer(target, pointer)
     else:
-        folder = ROOT / str(settings.name)
+        folder = user_path(str(settings.name))
         if not (folder / "config.json").is_file():
             raise VsdError(f"{folder}: no config.json there. Set base.name to a checkpoint in the transformers format.")
         for path in [*folder.glob("*.json"), *folder.glob("*.jinja")]:
             shutil.copyfile(path, target / path.name)
-        relative = Path("../..") / str(settings.name)
-        write_pointer(target, Pointer(name_or_path=relative.as_posix(), revision=None, source="folder", sha256={}))
+        write_pointer(target, Pointer(name_or_path=str(settings.name), revision=None, source="folder", sha256={}))
 
 
 def train_tiny(params: Params, target: Path) -> None:
@@ -57,7 +56,7 @@ def train_tiny(params: Params, target: Path) -> None:
     limit_threads(params.threads)
     size, seed = params.base.tiny, params.seed
     assert size is not None, "the schema asks for it"
-    pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"), [])
+    pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"))
     items = [first for first, _ in pairs]
     # Half by how often they occur, half evenly: rare names mostly have several tokens, and are to be copied too.
     names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]

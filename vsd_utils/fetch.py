@@ -1,9 +1,10 @@
-"""The first stage: put the annotations of three splits, and the sample profile's pictures, where the others look.
+"""Put the annotations of three splits, and the sample profile's pictures, where the other stages look.
 
     python -m vsd_utils.fetch
 
-Writes ``data/annotations`` (six files named as the VSD authors name theirs, and ``source.json``: what they are) and
-``data/images`` (rendered scenes; photos stay in the user's folder).
+Writes ``data/annotations``: six files named as the VSD authors name theirs, with images that can be used and no others
+(``vsd_utils/admission.py``), ``source.json`` (what they are, ``vsd_utils/origin.py``) and ``left_out.json`` (which
+images are not among them, and why). Rendered scenes go to ``data/images``; photos stay in the user's folder.
 """
 
 import hashlib
@@ -15,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils import preflight, scenes
-from vsd_utils.annotations import SPLITS, load_items, load_pairs
+from vsd_utils import scenes
+from vsd_utils.admission import Admission, left_out, source_files, survey
+from vsd_utils.annotations import SPLITS
 from vsd_utils.errors import VsdError
-from vsd_utils.files import read_json, sha256, write_json
-from vsd_utils.origin import SOURCE, describe
+from vsd_utils.files import sha256, write_json
+from vsd_utils.origin import LEFT_OUT, SOURCE, describe
 from vsd_utils.params import load
-from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file
-from vsd_utils.sections import Fetch, Params
+from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, user_path
+from vsd_utils.sections import Fetch, Params, Splits
 
 # Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
 AUTHORS_FILES = {
@@ -36,27 +38,29 @@ AUTHORS_FILES = {
 
 
 def fetch(params: Params) -> dict[str, Any]:
-    """Run the stage and return the content of ``source.json``."""
-    if problems := preflight.problems(params):
-        raise VsdError("\n".join(problems))
+    """Run the stage and return the content of ``source.json``.
+
+    Raises ``VsdError`` with all that is wrong with annotations and photos, before anything is written, unless
+    ``fetch.skip_invalid`` leaves such images out.
+    """
+    settings = params.fetch
+    admitted = None if settings.source == "scenes" else _admit(settings)
     for folder in (ANNOTATIONS, IMAGES):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    if params.fetch.source == "scenes":
-        record = _render(params.fetch, params.seed)
-    else:
-        record = _take(params.fetch, params.seed, [] if params.convert.skip_invalid else None)
+    record = _take(settings, params.seed, admitted) if admitted else _render(settings, params.seed)
     record["files"] = {
-        path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.rglob("*.json"))
+        path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.glob("*/*.json"))
     }
     write_json(ANNOTATIONS / SOURCE, record)
     return record
 
 
-def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dict[str, str]:
-    """Assign every image to one split, at random by ``seed``; ``shares`` are the parts of train, val and test."""
+def split_images(ids: list[str], shares: Splits, seed: int) -> dict[str, str]:
+    """Assign every image to one split, at random by ``seed``, each split getting its part of the ``shares``."""
     order = np.random.default_rng(seed).permutation(len(ids))
-    ends = np.rint(np.cumsum(shares) / sum(shares) * len(ids)).astype(int)
+    parts = [shares.train, shares.val, shares.test]
+    ends = np.rint(np.cumsum(parts) / sum(parts) * len(ids)).astype(int)
     return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
 
 
@@ -67,39 +71,49 @@ def _render(settings: Fetch, seed: int) -> dict[str, Any]:
         tasks = [pool.submit(scenes.write_split, ANNOTATIONS, IMAGES, split, counts[split], seed) for split in SPLITS]
         for task in tasks:
             task.result()
-    return {"source": "scenes", "images": counts, "photos": IMAGES.relative_to(ROOT).as_posix()}
+    photos = IMAGES.relative_to(ROOT).as_posix()
+    return {"source": "scenes", "images": counts, "photos": photos, "left_out": dict.fromkeys(SPLITS, 0)}
 
 
-def _take(settings: Fetch, seed: int, skipped: list[str] | None, target: Path = ANNOTATIONS) -> dict[str, Any]:
-    # Files are taken as they are. With `skipped` broken items stay in, for the conversion to leave out and count.
-    folder = ROOT / str(settings.annotations)
-    record: dict[str, Any] = {"source": "folder", "own_split": settings.own_split, "photos": settings.photos}
-    used = ("val",) if settings.own_split else SPLITS
-    found = [annotation_file(version, split, folder) for split in used for version in (1, 2)]
-    record["authors_files"] = all(
-        git_blob(path) == AUTHORS_FILES[path.relative_to(folder).as_posix()] for path in found
-    )
+def _admit(settings: Fetch) -> Admission:
+    admitted, problems = survey(settings, every_pixel=True)
+    if problems:
+        raise VsdError("\n".join(problems))
+    return admitted
+
+
+def _take(settings: Fetch, seed: int, admitted: Admission, target: Path = ANNOTATIONS) -> dict[str, Any]:
+    files = source_files(settings)
+    folder = user_path(str(settings.annotations))
+    splits = admitted.pairs
     if settings.own_split:
-        load_pairs(found[0], found[1], skipped)
-        shares = settings.shares
-        versions = {version: read_json(path) for version, path in zip((1, 2), found, strict=True)}
-        ids = sorted({_id(raw) for items in versions.values() for raw in items})
-        where = split_images(ids, (shares.train, shares.val, shares.test), seed)
-        for version, items in versions.items():
-            for split in SPLITS:
-                write_json(annotation_file(version, split, target), [raw for raw in items if where[_id(raw)] == split])
-        record["images"] = {split: sum(kept == split for kept in where.values()) for split in SPLITS}
-    else:
-        for path in found:
-            copy = target / path.relative_to(folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-        record["images"] = {split: len(load_items(annotation_file(1, split, target), [])) for split in SPLITS}
-    return record
-
-
-def _id(raw: Any) -> str:
-    return str(raw.get("img_id")) if isinstance(raw, dict) else ""
+        (pairs,) = splits.values()
+        where = split_images(sorted(first.img_id for first, _ in pairs), settings.shares, seed)
+        splits = {split: [pair for pair in pairs if where[pair[0].img_id] == split] for split in SPLITS}
+        if not all(splits.values()):
+            raise VsdError(f"{len(pairs)} images are too few for three splits with the shares {settings.shares}")
+    rows = left_out(admitted, settings)
+    for split, pairs in splits.items():
+        for version in (1, 2):
+            copy = annotation_file(version, split, target)
+            if settings.own_split or rows[split]:
+                write_json(copy, [pair[version - 1].model_dump(mode="json") for pair in pairs])
+            else:  # as it is, so that its digest still says whose it is
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(files[split][version - 1], copy)
+    write_json(target / LEFT_OUT, rows)
+    return {
+        "source": "folder",
+        "own_split": settings.own_split,
+        "photos": settings.photos,
+        "authors_files": all(
+            git_blob(path) == AUTHORS_FILES[path.relative_to(folder).as_posix()]
+            for paths in files.values()
+            for path in paths
+        ),
+        "images": {split: len(pairs) for split, pairs in splits.items()},
+        "left_out": {split: len(found) for split, found in rows.items()},
+    }
 
 
 def git_blob(path: Path) -> str:
@@ -115,3 +129,5 @@ if __name__ == "__main__":
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"{describe(made)}: {made['images']} images")
+    if count := sum(made["left_out"].values()):
+        print(f"left out: {count:,} images that cannot be used; {ANNOTATIONS / LEFT_OUT} says why")

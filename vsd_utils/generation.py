@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from vsd_utils.files import append_jsonl, mend_jsonl, write_jsonl
-from vsd_utils.images import empty_canvas, open_photo
+from vsd_utils.images import empty_canvas
+from vsd_utils.photos import open_photo
 from vsd_utils.progress import steps
 from vsd_utils.prompts import TASKS, messages, question, sentences
 from vsd_utils.samples import Sample

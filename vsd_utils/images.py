@@ -1,57 +1,19 @@
-"""Photos by image id, and the two boxes drawn on them.
+"""Photos and canvases with the two boxes drawn on them.
 
 LLaVA-VSD shows the model which pair is meant by drawing the boxes on the image: the subject's red, the object's green
 (figures of ``swordlidev/LLaVA-VSD``). Where there is no photo, the boxes are drawn on an empty canvas.
 """
 
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
+from vsd_utils.annotations import Triple
 from vsd_utils.errors import VsdError
 
 SUBJECT_COLOUR = (255, 0, 0)
 OBJECT_COLOUR = (0, 200, 0)
 CANVAS_COLOUR = (235, 235, 230)
-SUFFIXES = (".jpg", ".jpeg", ".png")
-
-Boxes = Sequence[Sequence[int]]
-
-
-def index_photos(folder: Path) -> dict[str, Path]:
-    """Find the photos below ``folder``: file name and file name without suffix -> path relative to ``folder``.
-
-    Visual Genome's ids are numbers and its photos ``<id>.jpg`` in two folders; the Flickr and NYU ids are file names.
-    Raises ``VsdError`` where one id has two photos.
-    """
-    if not folder.is_dir():
-        raise VsdError(f"{folder}: no such folder of photos. Set fetch.photos to the folder that holds them.")
-    found: dict[str, Path] = {}
-    # Not Path.rglob: it passes over linked folders, and 15 GB of photos are often linked.
-    files = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    for path in sorted(files):
-        if path.suffix.lower() in SUFFIXES:
-            relative = path.relative_to(folder)
-            for name in (path.name, path.stem):
-                if name in found:
-                    raise VsdError(
-                        f"{folder}: both {found[name]} and {relative} could be the photo of {name!r}. Keep one."
-                    )
-                found[name] = relative
-    return found
-
-
-def open_photo(path: Path) -> Image.Image:
-    """Load a photo as RGB; raises ``VsdError`` naming the file when it is missing, cut short or no image."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise VsdError(f"{path}: no such photo") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise VsdError(f"{path}: cannot be read as an image ({error}). Fetch it again.") from None
 
 
 def canvas_size(boxes: Iterable[Sequence[int]], margin: float) -> tuple[int, int]:
@@ -71,7 +33,16 @@ def empty_canvas(size: tuple[int, int]) -> Image.Image:
     return Image.new("RGB", size, CANVAS_COLOUR)
 
 
-def check_boxes(size: tuple[int, int], boxes: dict[str, Sequence[int]], where: str) -> None:
+def named_boxes(triples: Iterable[Triple]) -> dict[str, Sequence[int]]:
+    """Boxes of an image's triples by their field in the annotations: ``{"triple_list.0.s_bbox": ...}``."""
+    return {
+        f"triple_list.{number}.{name}": getattr(triple, name)
+        for number, triple in enumerate(triples)
+        for name in ("s_bbox", "o_bbox")
+    }
+
+
+def check_boxes(size: tuple[int, int], boxes: Mapping[str, Sequence[int]], where: str) -> None:
     """Raise ``VsdError`` for a box ``[ymin, ymax, xmin, xmax]`` that reaches outside an image of ``size``.
 
     One pixel of tolerance: some annotation tools count the last pixel, others the edge after it.

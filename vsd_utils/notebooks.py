@@ -73,11 +73,12 @@ def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> Non
 def run(stage: str) -> None:
     """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``data/executed``."""
     params = load().model_dump()
-    given = {name: params[name] for name in SHARED} | params[stage]
     source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
     if not source.is_file():
         raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
-    check_parameters(stage, parameter_names(nbformat.read(source, as_version=4)), given)
+    names = parameter_names(nbformat.read(source, as_version=4))
+    given = {name: params[name] for name in SHARED if name in names} | params[stage]
+    check_parameters(stage, names, given)
 
     import papermill
     from papermill.exceptions import PapermillExecutionError

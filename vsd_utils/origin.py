@@ -7,12 +7,25 @@ from vsd_utils.files import read_json
 from vsd_utils.paths import ANNOTATIONS
 
 SOURCE = "source.json"
+LEFT_OUT = "left_out.json"
 
 
 def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
-    """Content of ``source.json``: ``source``, ``images`` by split, ``photos`` (folder or None), ``files`` (digests)."""
+    """Read ``source.json``.
+
+    ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own split count
+    where they came from), ``photos`` (folder or None), ``files`` (digests).
+    """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record
+
+
+def left_out(root: Path = ANNOTATIONS) -> list[str]:
+    """List what was wrong with each image that is left out: "img_id '7': this; and that"."""
+    if not (root / LEFT_OUT).is_file():  # rendered scenes
+        return []
+    rows = [row for split in read_json(root / LEFT_OUT).values() for row in split]
+    return [f"img_id {row['img_id']!r}: {'; '.join(row['problems'])}" for row in rows]
 
 
 def describe(record: dict[str, Any]) -> str:

@@ -21,12 +21,17 @@ from vsd_utils.errors import VsdError
 from vsd_utils.paths import CONF, PARAMS, ROOT, WORK
 from vsd_utils.sections import Params
 
+<<<<<<< HEAD
 HEADER = """\
 # The parameters of the next run, composed from conf/ (where each is explained) by `dvc exp run` or by
 # `python -m vsd_utils.params`, which replace this file and say which edits of it they replace.
 # `dvc repro` takes it as it is, edits included.
 """
-SHARED = ("profile", "seed", "threads")  # outside the sections; every notebook takes them too
+=======
+SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
+# What a parameter was called before, and is called now; of a profile: "profile=old": "profile=new".
+RENAMED = {"convert.skip_invalid": "fetch.skip_invalid"}
+>>>>>>> data
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -47,17 +52,19 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
     """The parameters of a notebook: what the pipeline gave it, and for a reader by hand what ``params.yaml`` says.
 
     ``values`` are the notebook's variables; one that is still ``...`` was not given and is taken from the file. The
-    result holds the section's names and the shared ones, all checked; raises ``VsdError`` as ``load`` does.
+    result holds the section's names and those shared ones that the notebook takes, all checked; raises ``VsdError`` as
+    ``load`` does.
     """
     current = load(path).model_dump()
-    names = [*SHARED, *current[section]]
+    shared = [name for name in SHARED if name in values]
+    names = [*shared, *current[section]]
     missing = [name for name in names if name not in values]
     if missing:
         raise VsdError(
             f"the notebook's parameters cell has no {', '.join(missing)}; params.yaml, section {section}, does"
         )
     chosen = {name: values[name] for name in names if values[name] is not ...}
-    merged = current | {name: chosen[name] for name in SHARED if name in chosen}
+    merged = current | {name: chosen[name] for name in shared if name in chosen}
     merged[section] = current[section] | {name: value for name, value in chosen.items() if name not in SHARED}
     try:
         checked = Params.model_validate(merged).model_dump()
@@ -65,22 +72,31 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
         raise VsdError(
             "\n".join(_problem(Path("parameters"), problem) for problem in error.errors(include_url=False))
         ) from None
-    return {name: checked[name] for name in SHARED} | checked[section]
+    return {name: checked[name] for name in shared} | checked[section]
 
 
 def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
     """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``.
 
-    Raises ``VsdError`` for a profile or a name that is not there. Values are checked by ``Params`` only.
+    A path may be written as it is, with blanks, brackets or ``=``. Raises ``VsdError`` for a profile or a name that is
+    not there or has another name now. Values are checked by ``Params`` only.
     """
     import hydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    named = [override.lstrip("+~").partition("=") for override in overrides]
+    if renamed := [said for name, _, value in named if (said := _renamed(name, value))]:
+        raise VsdError("\n".join(renamed))
     try:
+<<<<<<< HEAD
         with hydra.initialize_config_dir(str(conf), version_base=None):
             composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
+=======
+        with hydra.initialize_config_dir(str(conf), version_base=None):
+            composed = OmegaConf.to_container(hydra.compose("config", list(map(_readable, overrides))), resolve=True)
+>>>>>>> data
     except (HydraException, OmegaConfBaseException) as error:
         raise VsdError(
             f"{' '.join(overrides)}: {error}\nconf/config.yaml lists all names, conf/profile the profiles."
@@ -96,6 +112,7 @@ def overrides(params: Params, conf: Path = CONF) -> list[str]:
     return [f"{name}={_written(value)}" for name, value in changed.items()]
 
 
+<<<<<<< HEAD
 def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv) -> None:
     """Keep a copy of the ``params.yaml`` in ``root`` that is about to be composed anew, and say what of it goes.
 
@@ -131,13 +148,39 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
 
 
 _comparing = False
+=======
+def _readable(override: str) -> str:
+    """The override with its value in quotes, where Hydra's grammar cannot read it as it stands: paths, mostly."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    name, given, value = override.partition("=")
+    try:
+        if not OverridesParser.create().parse_override(override).is_sweep_override():
+            return override
+    except HydraException:
+        pass
+    return f"{name}={_written(value)}" if given else override
+
+
+def _renamed(name: str, value: Any) -> str | None:
+    if name in RENAMED:
+        return f"parameter {name} is now {RENAMED[name]}"
+    if new := RENAMED.get(f"{name}={value}"):
+        return f"{name} {value} is now {new.partition('=')[2]}"
+    return None
+>>>>>>> data
 
 
 def _written(value: Any) -> str:
-    """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare."""
-    if isinstance(value, str) and re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.I):
+    """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.IGNORECASE | re.ASCII):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # In Hydra's quotes a backslash stands for itself, but before a quote.
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), value)
+    return f'"{escaped}"'
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -157,6 +200,8 @@ def _yaml() -> YAML:
 
 def _problem(path: Path, problem: Any) -> str:
     name = ".".join(map(str, problem["loc"])) or "the file"
+    if renamed := _renamed(name, problem["input"]):
+        return f"{path}: {renamed}"
     if problem["type"] == "missing":
         return f"{path}: parameter {name} is missing"
     if problem["type"] == "extra_forbidden":

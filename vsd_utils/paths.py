@@ -5,6 +5,8 @@ Every path is under the checkout that this package belongs to, so notebooks work
 
 from pathlib import Path
 
+from vsd_utils.errors import VsdError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 PARAMS = ROOT / "params.yaml"
@@ -12,6 +14,7 @@ CONF = ROOT / "conf"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"
+PREFLIGHT = DATA / "preflight.json"
 ANNOTATIONS = DATA / "annotations"
 IMAGES = DATA / "images"
 CLEAN_NOTEBOOKS = DATA / "notebooks"
@@ -44,3 +47,23 @@ WORK = ROOT / "work"
 def annotation_file(version: int, split: str, root: Path = ANNOTATIONS) -> Path:
     """Path of one annotation file, named as the VSD authors name it (``zhaoyucs/VSD``, ``dataset/``)."""
     return root / ("VSDv1" if version == 1 else "VSDv2") / (f"{split}.json" if version == 1 else f"newvsd_{split}.json")
+
+
+def user_path(written: str) -> Path:
+    """Find a folder as a user writes it in params.yaml: ``~`` is the home folder, a relative path is the checkout's.
+
+    In the temporary copies of a checkout that DVC makes (``dvc exp run --temp`` or ``--queue``) a relative path starts
+    at the checkout that was copied, so that it names the same folder. Raises ``VsdError`` for the home of a user whom
+    nobody knows.
+    """
+    try:
+        return _checkout() / Path(written).expanduser()
+    except RuntimeError as error:
+        raise VsdError(f"{written}: {error} Write the whole path.") from None
+
+
+def _checkout() -> Path:
+    for parent in ROOT.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    return ROOT

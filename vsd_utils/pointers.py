@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from vsd_utils.errors import VsdError
 from vsd_utils.files import read_json, sha256, write_json
+from vsd_utils.paths import user_path
 
 NAME = "model.json"
 
@@ -14,9 +15,10 @@ NAME = "model.json"
 class Pointer(BaseModel):
     """Content of ``model.json``.
 
-    ``name_or_path`` is a hub repository (``source`` "hub", with its ``revision``), a folder of the user ("folder"),
-    or "." for the folder that ``model.json`` itself lies in ("package": converted from a Python package, "trained":
-    made here). ``sha256`` maps file names in that folder to digests.
+    ``name_or_path`` is a hub repository (``source`` "hub", with its ``revision``), a folder of the user ("folder", as
+    params.yaml has it: ``paths.user_path`` finds it), or "." for the folder that ``model.json`` itself lies in
+    ("package": converted from a Python package, "trained": made here). ``sha256`` maps file names in that folder to
+    digests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -59,7 +61,8 @@ def location(folder: Path) -> tuple[str, str | None]:
     pointer = read_pointer(folder)
     if pointer.source == "hub":
         return pointer.name_or_path, pointer.revision
-    path = (folder / pointer.name_or_path).resolve()
+    path = user_path(pointer.name_or_path) if pointer.source == "folder" else folder / pointer.name_or_path
+    path = path.resolve()
     if not path.is_dir():
         raise VsdError(f"{folder / NAME}: points to {path}, which is no folder; mend the model's path in params.yaml")
     for name, digest in pointer.sha256.items():

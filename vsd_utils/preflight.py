@@ -1,18 +1,20 @@
-"""What a run needs and does not have, all of it at once and before any work.
+"""Look for all that a run needs and does not have, at once and before any work.
 
-python -m vsd_utils.preflight
+    python -m vsd_utils.preflight
+
+The first stage. Others depend on what it writes, ``data/preflight.json``: ``{"missing": []}`` and nothing else, so
+that it runs before them and its bytes never make them run again.
 """
 
 import shutil
 import sys
-from pathlib import Path
 
-from vsd_utils.annotations import SPLITS, load_items
+from vsd_utils.admission import survey
 from vsd_utils.errors import VsdError
-from vsd_utils.images import index_photos
+from vsd_utils.files import write_json
 from vsd_utils.params import load
-from vsd_utils.paths import ROOT, annotation_file
-from vsd_utils.sections import Params
+from vsd_utils.paths import DATA, MODELS, PREFLIGHT, REPORTS, ROOT, user_path
+from vsd_utils.sections import Base, Params, Refiner
 
 BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
 ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA parameter, in float32
@@ -22,41 +24,32 @@ SAMPLE_BYTES = 150_000  # a photo with boxes drawn on it
 
 
 def problems(params: Params) -> list[str]:
-    """Everything missing: annotations, photos, disk space, GPU memory. Empty when the run can start."""
-    return [*_annotations(params), *_disk(params), *_gpu(params)]
+    """Everything missing: annotations, photos, models, disk space, GPU memory. Empty when the run can start.
 
-
-def _annotations(params: Params) -> list[str]:
+    The user's files are opened, photos as far as their headers go.
+    """
     settings = params.fetch
-    if settings.source == "scenes":
-        return []
-    folder = ROOT / str(settings.annotations)
-    splits = ("val",) if settings.own_split else SPLITS
-    files = [annotation_file(version, split, folder) for split in splits for version in (1, 2)]
-    missing = [
-        f"{path}: no such annotation file. Take it from dataset/ of github.com/zhaoyucs/VSD, or set fetch.annotations"
-        for path in files
-        if not path.is_file()
-    ]
-    return missing + _photos(params, [path for path in files if path.is_file()])
+    data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
+    return [*_links(), *data, *_models(params), *_disk(params), *_gpu(params)]
 
 
-def _photos(params: Params, files: list[Path]) -> list[str]:
-    if params.fetch.photos is None:
-        return []
-    folder = ROOT / params.fetch.photos
-    try:
-        index = index_photos(folder)
-        ids = {item.img_id for path in files for item in load_items(path, [])}
-    except VsdError as error:
-        return [str(error)]
-    absent = sorted(ids - index.keys())
-    if not absent or params.convert.skip_invalid:
-        return []
-    shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+def _links() -> list[str]:
     return [
-        f"{folder}: {len(absent)} of {len(ids)} photos are missing: {shown}. They come from Visual "
-        "Genome, SpatialSense (Flickr) and NYU (Zenodo record 8104370); or set convert.skip_invalid=true"
+        f"{folder}: is a link, and DVC puts nothing below a link. To use a larger disk, make it a plain folder again, "
+        "keep DVC's cache there and link single files: dvc cache dir --local /larger/disk/cache, then "
+        "dvc config --local cache.type symlink"
+        for folder in (DATA, MODELS, REPORTS)
+        if folder.is_symlink()
+    ]
+
+
+def _models(params: Params) -> list[str]:
+    named: dict[str, Base | Refiner] = {"base": params.base, "refiner": params.refiner}
+    return [
+        f"{user_path(str(model.name))}: no config.json there. Set {section}.name to the folder of a checkpoint in the "
+        "transformers format."
+        for section, model in named.items()
+        if model.source == "folder" and not (user_path(str(model.name)) / "config.json").is_file()
     ]
 
 
@@ -98,11 +91,18 @@ def _gpu_gib() -> float:
         return 0.0
 
 
+def main() -> None:
+    """Run the stage; raises ``VsdError`` with everything missing."""
+    PREFLIGHT.unlink(missing_ok=True)
+    if found := problems(load()):
+        raise VsdError("\n".join(found))
+    write_json(PREFLIGHT, {"missing": []})
+
+
 if __name__ == "__main__":
     try:
-        found = problems(load())
+        main()
     except VsdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print("\n".join(found) or f"nothing is missing ({Path.cwd().name})")
-    sys.exit(2 if found else 0)
+    print("nothing is missing")

@@ -24,7 +24,7 @@ def collect(params: Params) -> dict[str, Any]:
         "annotated_by_people": source["source"] != "scenes",
         "authors_test_split": bool(source.get("authors_files")) and not source["own_split"] and bool(source["photos"]),
         "images": statistics["images"],
-        "left_out": len(statistics["skipped"]),
+        "left_out": sum(source["left_out"].values()),
         "models": {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))},
         "seed": params.seed,
         "commit": commit(),
@@ -34,7 +34,7 @@ def collect(params: Params) -> dict[str, Any]:
 def sentence(record: dict[str, Any], n: int) -> str:
     """One line for below a table: all of the record, and the number ``n`` of test images."""
     changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
-    left_out = f", {record['left_out']} broken items left out" if record["left_out"] else ""
+    left_out = f", {record['left_out']} unusable images left out" if record["left_out"] else ""
     return (
         f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; n = {n} test images. "
         f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}. "

@@ -6,7 +6,6 @@ The paper uses Qwen2-7B-Instruct, the embedded default is SmolLM2-135M-Instruct 
     python -m vsd_utils.refiner    # the stage: params.yaml -> models/refiner
 """
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Literal
 from vsd_utils import smollm
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
-from vsd_utils.paths import REFINER_MODEL, ROOT
+from vsd_utils.paths import REFINER_MODEL
 from vsd_utils.pointers import Pointer, write_pointer
 
 
@@ -31,16 +30,10 @@ def prepare(source: Literal["package", "hub", "folder"], name: str | None, revis
             raise VsdError(f"refiner.name is empty, but refiner.source is {source!r}; name the model or its folder")
         if source == "hub" and not revision:
             raise VsdError(f"refiner.revision is empty; pin {name} to a commit of its repository")
-        path = name if source == "hub" else _from(target, Path(name).expanduser())
-        write_pointer(target, Pointer(name_or_path=path, revision=revision, source=source, sha256={}))
+        write_pointer(target, Pointer(name_or_path=name, revision=revision, source=source, sha256={}))
         return
     with tempfile.TemporaryDirectory() as folder:
         smollm.convert(smollm.download(Path(folder)), target)
-
-
-def _from(target: Path, folder: Path) -> str:
-    # Relative to the checkout in params.yaml, to model.json in the pointer, so that a moved checkout still works.
-    return str(folder) if folder.is_absolute() else Path(os.path.relpath(ROOT / folder, target)).as_posix()
 
 
 if __name__ == "__main__":

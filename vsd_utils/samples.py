@@ -7,7 +7,7 @@ picture with this pair's boxes drawn on it lies, relative to ``data/samples``), 
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from vsd_utils.annotations import Item, Triple
-from vsd_utils.errors import VsdError
 from vsd_utils.files import read_jsonl, replacing
-from vsd_utils.images import canvas_size, check_boxes, draw_boxes, empty_canvas, open_photo
+from vsd_utils.images import canvas_size, check_boxes, draw_boxes, empty_canvas, named_boxes
 from vsd_utils.paths import SAMPLES
+from vsd_utils.photos import open_photo, photo_of
 
 _UNSAFE = re.compile(r"[^\w.-]")  # what an image id may not bring into a file name
 
@@ -55,33 +55,20 @@ class Sample(BaseModel):
 def build(
     pairs: list[tuple[Item, Item]],
     photos: Path | None,
-    index: dict[str, Path],
+    index: Mapping[str, list[Path]],
     draw: bool,
     box_width: float,
     canvas_margin: float,
     target: Path = SAMPLES,
-    skipped: list[str] | None = None,
 ) -> Iterator[Sample]:
     """Make the samples of a split one by one and write each triple's picture below ``target``.
 
-    ``photos`` is the folder that ``index`` (image id -> file in it) speaks of; without it the boxes are drawn on an
-    empty canvas. Raises ``VsdError`` for a missing or unreadable photo and for a box outside it, or appends the
-    message to ``skipped`` and leaves the image out.
+    ``photos`` is the folder that ``index`` (``photos.index_photos``) speaks of; without it the boxes are drawn on an
+    empty canvas. Raises ``VsdError`` for a missing or unreadable photo and for a box outside it.
     """
     for first, second in pairs:
-        try:
-            picture, where = _picture(first, photos, index, canvas_margin)
-            boxes = {
-                f"triple_list.{number}.{name}": getattr(triple, name)
-                for number, triple in enumerate(first.triple_list)
-                for name in ("s_bbox", "o_bbox")
-            }
-            check_boxes(picture.size, boxes, where)
-        except VsdError as error:
-            if skipped is None:
-                raise
-            skipped.append(str(error))
-            continue
+        picture, where = _picture(first, photos, index, canvas_margin)
+        check_boxes(picture.size, named_boxes(first.triple_list), where)
         yield Sample(
             id=first.img_id,
             size=picture.size,
@@ -99,16 +86,13 @@ def load(split: str, root: Path = SAMPLES) -> list[Sample]:
     return [Sample.model_validate(row) for row in read_jsonl(root / f"{split}.jsonl")]
 
 
-def _picture(item: Item, photos: Path | None, index: dict[str, Path], canvas_margin: float) -> tuple[Image.Image, str]:
-    boxes = [box for triple in item.triple_list for box in (triple.s_bbox, triple.o_bbox)]
+def _picture(
+    item: Item, photos: Path | None, index: Mapping[str, list[Path]], canvas_margin: float
+) -> tuple[Image.Image, str]:
     if photos is None:
+        boxes = named_boxes(item.triple_list).values()
         return empty_canvas(canvas_size(boxes, canvas_margin)), f"img_id {item.img_id!r}"
-    if item.img_id not in index:
-        raise VsdError(
-            f"img_id {item.img_id!r}: no photo of this name (or with .jpg, .jpeg, .png) in {photos} or below it. "
-            "Fetch it, or set convert.skip_invalid to leave such images out and count them."
-        )
-    path = photos / index[item.img_id]
+    path = photo_of(item.img_id, photos, index)
     return open_photo(path), f"{path}, img_id {item.img_id!r}"
 
 

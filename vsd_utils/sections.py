@@ -38,6 +38,7 @@ class Fetch(Section):
     photos: str | None
     own_split: bool
     shares: Splits
+    skip_invalid: bool
 
     @model_validator(mode="after")
     def _folder_is_named(self) -> "Fetch":
@@ -105,7 +106,6 @@ class Convert(Section):
     box_width: Annotated[float, Field(gt=0, le=0.2)]
     canvas_margin: Share
     task2_captions: Natural
-    skip_invalid: bool
 
 
 class Finetune(Section):

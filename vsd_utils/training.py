@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from vsd_utils import silence  # noqa: F401
-from vsd_utils.images import open_photo
+from vsd_utils.photos import open_photo
 from vsd_utils.progress import Meter
 
 disable_progress_bars()  # as ``silence`` does for transformers

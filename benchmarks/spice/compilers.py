@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--captions", type=int, nargs="+", default=[100, 400, 1600, 3200])
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    items = [item for version in (1, 2) for item in load_items(annotation_file(version, "val", given.vsd), [])]
+    items = [item for version in (1, 2) for item in load_items(annotation_file(version, "val", given.vsd))]
     captions = sorted({caption for item in items for caption in item.captions})
     print("captions   both: clock (processor)   first alone   ratio")
     for count in given.captions:
