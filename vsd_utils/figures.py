@@ -1,7 +1,6 @@
 """The report's figures, drawn from scores and predictions; every one says below what it was made from."""
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vsd_utils.files import replacing
@@ -26,9 +26,9 @@ COLOURS = {
     "majority": "#E69F00",
     "lora_blank_image": "#CC79A7",
 }
-# Of the grid of examples: width of a column and room for titles in inches, font sizes in points.
-_COLUMN, _TITLES = 3.3, 0.45
-_TITLE_SIZE, _TEXT_SIZE = 8, 6.5
+_DPI = 110
+_COLUMN = 3.3  # inches, of the grid of examples
+_TITLE_SIZE, _TEXT_SIZE, _NOTE_SIZE = 8, 6.5, 6  # points
 
 
 def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -143,30 +143,37 @@ def examples(
     """
     by_id = {sample.id: sample for sample in samples}
     columns = max(len(ids) for ids in chosen.values())
-    figure = plt.figure(figsize=(_COLUMN * columns, 1.0), layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.04, hspace=0, wspace=0)
+    figure = plt.figure(figsize=(_COLUMN * columns, 1), dpi=_DPI, layout=layout)
     rows = [[example(figure, by_id[i], items[i], refined.get(i), folder) for i in ids] for ids in chosen.values()]
-    heights = [_TITLES + max(one.height for one in row) for row in rows]
-    figure.set_size_inches(_COLUMN * columns, sum(heights))
-    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for places, (group, row) in zip(axes, zip(chosen, rows, strict=True), strict=True):
-        for axis in places:
-            axis.axis("off")
-            axis.set_anchor("NW")
-        for axis, one in zip(places, row, strict=False):
-            axis.imshow(one.image)
-            axis.set_title(one.title, fontsize=_TITLE_SIZE, loc="left", parse_math=False)
-            axis.text(0, -0.03, one.text, transform=axis.transAxes, va="top", fontsize=_TEXT_SIZE, parse_math=False)
-        places[0].set_title(f"{group}\n{places[0].get_title(loc='left')}", fontsize=_TITLE_SIZE, loc="left")
+    # Two lines of axes a row, pictures and the text below them, each as high as its highest, in inches.
+    heights = [
+        max(inches) for row in rows for inches in ([e.picture_height for e in row], [e.text_height for e in row])
+    ]
+    titles = len(rows) * _text_height(4, _TITLE_SIZE)
+    figure.set_size_inches(_COLUMN * columns, sum(heights) + titles)
+    axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for axis in axes.flat:
+        axis.axis("off")
+        axis.set_anchor("NW")
+    for number, (group, row) in enumerate(zip(chosen, rows, strict=True)):
+        pictures, texts = axes[2 * number], axes[2 * number + 1]
+        for picture, below, one in zip(pictures, texts, row, strict=False):
+            picture.imshow(one.image)
+            heading = f"{group}\n{one.title}" if one is row[0] else one.title
+            picture.set_title(heading, fontsize=_TITLE_SIZE, loc="left", parse_math=False)
+            below.text(0, 1, one.text, va="top", fontsize=_TEXT_SIZE, parse_math=False)
     return figure
 
 
 class Example(NamedTuple):
-    """One test image with its pair, references, predictions and scores; ``height`` in inches of image and text."""
+    """One test image with its pair, references, predictions and scores; heights in inches."""
 
     image: Image.Image
     title: str
     text: str
-    height: float
+    picture_height: float
+    text_height: float
 
 
 def example(
@@ -187,37 +194,55 @@ def example(
     ]
     if refined and refined["task3"]["sentences"] != item["task3"]["sentences"]:
         lines += [f"refined: {sentence}" for sentence in refined["task3"]["sentences"]]
-    text = "\n".join(wrapped(figure, line, _TEXT_SIZE, 0.92 * _COLUMN, indent="    ") for line in lines)
-    title = wrapped(figure, title, _TITLE_SIZE, 0.92 * _COLUMN)
-    height = _COLUMN * image.height / image.width + (text.count("\n") + 1) * 1.25 * _TEXT_SIZE / 72
-    return Example(image, title, text, height + title.count("\n") * 1.25 * _TITLE_SIZE / 72)
+    width = 0.92 * _COLUMN
+    text = "\n".join(wrapped(figure, line, _TEXT_SIZE, width, indent="    ") for line in lines)
+    title = wrapped(figure, title, _TITLE_SIZE, width)
+    height = _COLUMN * min(1.0, image.height / image.width)
+    return Example(image, title, text, height, _text_height(text.count("\n") + 2, _TEXT_SIZE))
+
+
+def _text_height(lines: int, size: float) -> float:
+    return lines * 1.25 * size / 72
 
 
 def wrapped(figure: Figure, text: str, size: float, width: float, indent: str = "") -> str:
-    """Break ``text`` into lines no wider than ``width`` inches at font size ``size``, as they will be drawn.
+    """Break ``text`` into lines no wider than ``width`` inches at font size ``size``, as ``figure`` will draw them.
 
-    Long words are broken, too; lines after the first begin with ``indent``.
+    Words that are wider are broken, too; lines after the first begin with ``indent``.
     """
-    artist = figure.text(0, 0, text, fontsize=size, parse_math=False)
-    columns = len(text)
-    while (needed := artist.get_window_extent().width / figure.dpi) > width and columns > 1:
-        # Letters differ in width, so this comes near from above and takes a few rounds.
-        columns = min(columns - 1, max(1, int(columns * width / needed)))
-        artist.set_text(textwrap.fill(text, max(columns, len(indent) + 1), subsequent_indent=indent))
+    artist = figure.text(0, 0, "", fontsize=size, parse_math=False)
+
+    def fits(line: str) -> bool:
+        artist.set_text(line)
+        return artist.get_window_extent().width <= width * figure.dpi
+
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
+        if fits(longer):
+            lines[-1] = longer
+            continue
+        lines.append(indent)
+        for letter in word:
+            if not fits(lines[-1] + letter):
+                lines.append(indent)
+            lines[-1] += letter
     artist.remove()
-    return artist.get_text()
+    return "\n".join(line for line in lines if line.strip())
 
 
 def save(figure: Figure, name: str, note: str, folder: Path) -> None:
-    """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure.
+    """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure, which grows by it.
 
     Charts get a palette of 256 colours, which keeps the files small in git; a figure that shows pictures keeps all of
     theirs.
     """
-    text = wrapped(figure, note, 6, 0.97 * figure.get_figwidth())
-    figure.supxlabel(text, fontsize=6, color="0.4", x=0.01, ha="left", parse_math=False)
+    figure.set_dpi(_DPI)  # widths of text depend on it
+    text = wrapped(figure, note, _NOTE_SIZE, 0.97 * figure.get_figwidth())
+    figure.set_figheight(figure.get_figheight() + _text_height(text.count("\n") + 1, _NOTE_SIZE))
+    figure.supxlabel(text, fontsize=_NOTE_SIZE, color="0.4", x=0.01, ha="left", parse_math=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     pictures = any(np.ndim(np.asarray(image.get_array())) == 3 for axis in figure.axes for image in axis.images)
     with replacing(folder / f"{name}.png") as temporary, Image.open(buffer) as drawn:
         full = drawn.convert("RGB")

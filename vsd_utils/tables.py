@@ -148,16 +148,20 @@ def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[
 
 
 def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Scores that were not computed: one row a system and reason, with all scores that are empty for it."""
+    """Scores that were not computed: one row a system and reason, with all scores that are empty for it.
+
+    "task3: bleu4, spice" are task 3's two, "task1" alone is the whole task.
+    """
     rows = []
     names = labels(systems)
     for system, scores in systems.items():
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, dict[str, list[str]]] = {}
         for key, reason in scores["not_computed"].items():
-            missing.setdefault(reason, []).append(key)
-        rows += [
-            {"system": names[system], "scores": ", ".join(keys), "reason": reason} for reason, keys in missing.items()
-        ]
+            group, _, name = key.rpartition(".")
+            missing.setdefault(reason, {}).setdefault(group or name, []).extend([name] if group else [])
+        for reason, groups in missing.items():
+            keys = "; ".join(f"{group}: {', '.join(each)}" if each else group for group, each in groups.items())
+            rows.append({"system": names[system], "scores": keys, "reason": reason})
     return pd.DataFrame(rows, columns=["system", "scores", "reason"])
 
 
