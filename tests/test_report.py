@@ -64,7 +64,10 @@ def refined(rows: list[dict[str, Any]], given: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """All sentences that the tests below score, so that Java has to start once."""
+    folder = tmp_path_factory.mktemp("cache")
+    scored(tmp_path_factory.mktemp("all"), IMAGES, folder)
+    return folder
 
 
 def scored(folder: Path, given: str, cache: Path) -> dict[str, Evaluation]:
@@ -135,10 +138,6 @@ def test_what_was_not_given_to_the_refiner_changes_no_refined_row(tmp_path, cach
 
 
 def test_all_images_given_to_the_refiner_make_one_whole_refined_system(tmp_path, cache) -> None:
-    scored(tmp_path, "b", cache)  # a smaller run before leaves nothing that counts
-    for path in (tmp_path / "lora_given_to_refiner").iterdir():
-        path.unlink()
-    (tmp_path / "lora_given_to_refiner").rmdir()
     evaluations = scored(tmp_path, IMAGES, cache)
     systems = {name: one.scores for name, one in evaluations.items()}
     assert list(tables.labels(systems).values()) == ["+ LoRA", "+ LoRA, refined"]
@@ -192,7 +191,7 @@ def test_pictures_keep_their_colours_and_long_sentences_their_place(tmp_path) ->
         assert photo(tmp_path / f"{name}.png", size) > 10_000
         boxes = {"subject_bbox": (0, 5, 0, 5), "object_bbox": (5, 9, 5, 9)}
         pair = Pair(subject="a $5 bill " + name, object="t.v. $", relation="on", image=f"{name}.png", **boxes)
-        long = f"there is a man in a $20 shirt who stands {'very ' * 20}far to the left of the {'o' * 80} $ box {name}."
+        long = f"there is a man in a $20 shirt who stands {'very ' * 12}far to the left of the {'o' * 60} $ box {name}."
         samples.append(Sample(id=name, size=size, triples=(pair,), captions_v1=(long,), captions_v2=(long,)))
         scores[name] = {
             "task1": [{"gold": "on", "predicted": "to the right of", "correct": False}],

@@ -162,7 +162,8 @@ def examples(
             picture.imshow(one.image)
             heading = f"{group}\n{one.title}" if one is row[0] else one.title
             picture.set_title(heading, fontsize=_TITLE_SIZE, loc="left", parse_math=False)
-            below.text(0, 1, one.text, va="top", fontsize=_TEXT_SIZE, parse_math=False)
+            # Left out of the layout, which would make room for its width beside the picture.
+            below.text(0, 1, one.text, va="top", fontsize=_TEXT_SIZE, parse_math=False, in_layout=False)
     return figure
 
 
@@ -197,7 +198,7 @@ def example(
     width = 0.92 * _COLUMN
     text = "\n".join(wrapped(figure, line, _TEXT_SIZE, width, indent="    ") for line in lines)
     title = wrapped(figure, title, _TITLE_SIZE, width)
-    height = _COLUMN * min(1.0, image.height / image.width)
+    height = 0.97 * _COLUMN * min(1.0, image.height / image.width)
     return Example(image, title, text, height, _text_height(text.count("\n") + 2, _TEXT_SIZE))
 
 
