@@ -53,13 +53,13 @@ def labels(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def refinement_note(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say in one sentence which images the refined row is about, for below a table that has it."""
+    """Say which images the refined row is about and why it has or lacks tasks 1 and 2, for below a table."""
     if "lora_given_to_refiner" not in systems:
-        return "refined: all test images were given to the refiner, which rewrites the sentences of task 3 only"
+        return f"refined: all test images were given to the refiner; {TASK3_ONLY}"
     shown = labels(systems)
     return (
-        f"'{shown['lora_refined']}' compares with '{shown['lora_given_to_refiner']}' and no other row; their empty "
-        f"cells: {TASK3_ONLY}"
+        f"'{shown['lora_refined']}' compares with '{shown['lora_given_to_refiner']}' and no other row; neither has "
+        f"scores of tasks 1 and 2: {TASK3_ONLY}"
     )
 
 
@@ -86,8 +86,7 @@ def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFr
     names = labels(systems)
     return _frame(
         {
-            names[system]: {"images": str(scores[task]["n"])}
-            | {name: _with_interval(scores, task, name) for name in scored}
+            names[system]: {"n": str(scores[task]["n"])} | {name: _with_interval(scores, task, name) for name in scored}
             for system, scores in systems.items()
             if scores[task]["n"]
         }
@@ -102,7 +101,7 @@ def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         if not scores["task1"]["n"]:
             continue
         each = scores["task1"]["f1_per_relation"]
-        row = {"triples": str(scores["task1"]["n"])}
+        row = {"n": str(scores["task1"]["n"])}
         row |= {relation: _number(each.get(relation)) for relation in RELATIONS}
         row |= {
             label: _with_interval(scores, "task1", key)
