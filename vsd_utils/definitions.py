@@ -30,7 +30,8 @@ _SENTENCE = {
     "spice_per_reference_max": "mean over images of the highest SPICE against one reference alone ('website')",
     "meteor": "corpus METEOR 1.5, the best reference of each image (its jar, English, -norm)",
     "rouge_l": "mean ROUGE-L, beta 1.2, best precision and best recall over references (pycocoevalcap)",
-    "cider": "mean CIDEr-D, times 100, document frequencies from these references (pycocoevalcap)",
+    "cider": "mean CIDEr-D, times 100, document frequencies from these references, so comparable on the same "
+    "images only (pycocoevalcap)",
     "relation_in_sentence": "share of sentences that state the annotated relation between the two objects in the right "
     "direction, in its inverse form too (vsd_utils.statements)",
 }

@@ -29,9 +29,10 @@ from vsd_utils.sentences import (
     SentenceTask,
     score_sentences,
 )
-from vsd_utils.submissions import predicted_relations, read_submission
+from vsd_utils.submissions import FILE_NAMES, predicted_relations, read_submission
 from vsd_utils.tokens import one_line
 
+_NO_FILE = "no file with predictions of this task was given"
 TASK_NAMES = {
     "task1": ("accuracy", *(f"f1_{name}" for name in AVERAGES)),
     "task2": (*TOKEN_NAMES, "relation_in_sentence"),
@@ -44,6 +45,12 @@ class Submission(NamedTuple):
 
     task12: Path | None
     task3: Path | None
+
+
+def submission_in(folder: Path) -> Submission:
+    """Find a system's two files in its folder."""
+    task12, task3 = (folder / name if (folder / name).is_file() else None for name in FILE_NAMES)
+    return Submission(task12, task3)
 
 
 @dataclass(frozen=True)
@@ -149,15 +156,31 @@ def score_together(
 
 
 def compare_systems(
-    first: Evaluation, second: Evaluation, resamples: int = RESAMPLES, seed: int = 0
+    first: Evaluation,
+    second: Evaluation,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    tasks: Sequence[str] = tuple(TASK_NAMES),
 ) -> dict[str, Comparison]:
     """Paired comparison of every score that both have, z and overall too, keyed "task2.spice", "z.code.z2" etc.
 
-    Raises ``VsdError`` when the two were not scored on the same images.
+    ``tasks`` leaves out the scores of the others, where both systems give the same answers. Empty when there is one
+    image, of which there is no test. Raises ``VsdError`` when the two were not scored on the same images.
     """
     if first.images != second.images:
         raise VsdError("a paired test needs two systems that were scored on the same images in the same order")
-    return compare(first.measures, second.measures, challenge_scores, resamples, seed)
+    if len(first.images) < 2:
+        return {}
+    mine, other = (
+        {key: measure for key, measure in one.measures.items() if key.split(".")[0] in tasks} for one in (first, second)
+    )
+    return compare(mine, other, challenge_scores, resamples, seed)
+
+
+def explain_absent_tasks(evaluation: Evaluation, reason: str) -> None:
+    """Put ``reason`` for each task of ``evaluation`` that is not scored for want of a file."""
+    missing = evaluation.scores["not_computed"]
+    missing |= {task: reason for task in TASK_NAMES if missing.get(task) == _NO_FILE}
 
 
 def disagreements(evaluation: Evaluation, task: str = "task2", count: int = 5) -> dict[str, list[dict[str, Any]]]:
@@ -222,7 +245,7 @@ def _evaluate(
 ) -> Evaluation:
     measures: dict[str, Measure] = {}
     scores: dict[str, Any] = {task: {"n": 0} | dict.fromkeys(names) for task, names in TASK_NAMES.items()}
-    missing = {f"task{n}": "no file with predictions of this task was given" for n in (1, 2, 3)}
+    missing = dict.fromkeys(TASK_NAMES, _NO_FILE)
     rows = [_row(item) for item in items]
     if first is not None:
         del missing["task1"]

@@ -32,11 +32,11 @@ def collect(params: Params) -> dict[str, Any]:
 
 
 def sentence(record: dict[str, Any], n: int) -> str:
-    """One line for below a table: all of the record, and the number ``n`` of test images."""
+    """One line for below a table: all of the record, and the number ``n`` of test images that were described."""
     changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
     left_out = f", {record['left_out']} unusable images left out" if record["left_out"] else ""
     return (
-        f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; n = {n} test images. "
+        f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; {n:,} test images. "
         f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}. "
         f"Seed {record['seed']}, code at {record['commit']}."
     )

@@ -62,8 +62,8 @@ def comparison_table(
 
     One row a system, NaN where there is no figure; the last columns are source, reading and note (why a row is empty).
     For "VSDv1 test" our columns are task 2's and relation accuracy, for "VSDv2 test" task 3's (mean of its three
-    sentences, which the note says), for "challenge" overall in the code reading, F1 macro, mBLEU-4 by rank. Whether
-    ours were computed on that data is the caller's to know.
+    sentences), for "challenge" overall in the code reading, F1 macro, mBLEU-4 by rank; the note says which and on how
+    many images. Whether ours were computed on that data is the caller's to know.
     """
     columns = COLUMNS[data]
     rows: list[dict[str, Any]] = []
@@ -90,7 +90,8 @@ def _own(data: Data, columns: tuple[Score, ...], scores: Mapping[str, Any]) -> d
     missing = scores["not_computed"]
     absent = [name for name, value in values.items() if value is None]
     reasons = {missing.get(f"{task}.{name}") or missing.get(task) or "not computed" for name in absent}
-    note = "; ".join([*(["mean of three sentences"] if task == "task3" else []), *sorted(reasons)])
+    images = f"{max(scores['task2']['n'], scores['task3']['n']):,} images"
+    note = "; ".join([images, *(["mean of three sentences"] if task == "task3" else []), *sorted(reasons)])
     return values | _text("this run", reading, note)
 
 

@@ -157,7 +157,8 @@ def export_submission(rows: Iterable[Mapping[str, Any]], items: Sequence[Item], 
     """Write the submission of prediction rows ``{"id": "IMG#K", "img_id", "task", "sentences"}`` about ``items``.
 
     Of task 1 the first sentence is the label (empty in the file when it is none of the nine); tasks without any row
-    give no file. Returns the paths. Raises ``SubmissionError`` naming rows that are missing, doubled or do not fit.
+    give no file, and an older one goes. Returns the paths. Raises ``SubmissionError`` naming rows that are missing,
+    doubled or do not fit.
     """
     found: dict[tuple[int, str, int], list[str]] = {}
     problems: list[str] = []
@@ -186,6 +187,8 @@ def export_submission(rows: Iterable[Mapping[str, Any]], items: Sequence[Item], 
     if problems:
         raise SubmissionError(f"predictions for {folder.name}", problems)
     paths = []
+    for name in FILE_NAMES:
+        (folder / name).unlink(missing_ok=True)
     if tasks & {1, 2}:
         paths.append(folder / FILE_NAMES[0])
         write_json(paths[-1], [_classified(item, found) for item in items])
@@ -193,6 +196,24 @@ def export_submission(rows: Iterable[Mapping[str, Any]], items: Sequence[Item], 
         paths.append(folder / FILE_NAMES[1])
         write_json(paths[-1], [{"img_id": i.img_id, "description": found[3, i.img_id, 0]} for i in items])
     return paths
+
+
+def refinement_systems(
+    rows: Sequence[Mapping[str, Any]], refined: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows of the systems that show what the refiner did: only of the images given to it, so that none mixes the two.
+
+    ``rows`` are the answers to all tasks that were refined, ``refined`` has those to task 3 with their "reason".
+    "lora_refined" has the refined sentences, "lora_given_to_refiner" the unrefined ones of the same images. Where all
+    images were given to the refiner, ``rows`` themselves are the comparison; then "lora_refined" is a whole submission,
+    with the answers of ``rows`` to tasks 1 and 2, and comes alone.
+    """
+    given = [row for row in refined if row["reason"] != "not_selected"]
+    if len(given) == len(refined):
+        return {"lora_refined": [*(row for row in rows if row["task"] != 3), *given]}
+    images = {row["img_id"] for row in given}
+    unrefined = [row for row in rows if row["task"] == 3 and row["img_id"] in images]
+    return {"lora_given_to_refiner": unrefined, "lora_refined": given}
 
 
 def _classified(item: Item, found: Mapping[tuple[int, str, int], list[str]]) -> dict[str, Any]:
