@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vsd_utils.errors import VsdError
+from vsd_utils.errors import VsdError, shown
 from vsd_utils.files import read_json
 from vsd_utils.relations import RELATIONS
 
@@ -98,20 +98,20 @@ def _load(path: Path, skipped: list[str] | None) -> tuple[list[Item], set[str]]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
         raise VsdError(
-            f"{path}: expected a JSON list of images, found {_short(content)}. Is this a VSD annotation file?"
+            f"{path}: expected a JSON list of images, found {shown(content)}. Is this a VSD annotation file?"
         )
     items: list[Item] = []
     seen: dict[str, int] = {}
     left_out: set[str] = set()
     for number, raw in enumerate(content):
-        where = f"{path}, item {number}" + (f" (img_id {raw['img_id']!r})" if _has_id(raw) else "")
+        where = f"{path}, item {number}" + (f" (img_id {shown(raw['img_id'])})" if _has_id(raw) else "")
         try:
             item = Item.model_validate(raw)
             if item.img_id in seen:
                 raise VsdError(f"{where}: duplicate img_id, also item {seen[item.img_id]}. Keep one of the two.")
         except ValidationError as error:
             problem = f"{where}: {_first_problem(error)}. Mend it, or set convert.skip_invalid to leave such items out."
-            left_out |= {str(raw["img_id"])} if _has_id(raw) else set()
+            left_out |= {str(raw["img_id"])} if _has_id(raw) and isinstance(raw["img_id"], str | int) else set()
         except VsdError as error:
             problem = str(error)
         else:
@@ -185,7 +185,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"key {field!r} is missing; {_FORM[len(problem['loc'])]}{more}"
     message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     message = message.replace("a valid dictionary or instance of", "a JSON object, as in")
-    return f"{field}: {message}, found {_short(problem['input'])}{more}"
+    return f"{field}: {message}, found {shown(problem['input'])}{more}"
 
 
 _FORM = {  # what should be there, by how deep the missing key lies
@@ -193,8 +193,3 @@ _FORM = {  # what should be there, by how deep the missing key lies
     3: "a triple has s, o, p, s_bbox and o_bbox",
     4: "a box is [ymin, ymax, xmin, xmax]",
 }
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

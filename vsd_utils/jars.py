@@ -18,7 +18,7 @@ from typing import NamedTuple
 from vsd_utils.errors import VsdError
 from vsd_utils.files import sha256
 from vsd_utils.progress import Meter
-from vsd_utils.store import cache_folder, folder_of_this_run, say_without, set_aside
+from vsd_utils.store import cache_folder, folder_of_this_run, say_once, set_aside
 
 # What a failed download never reports, so the disk did.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
@@ -91,7 +91,7 @@ def fetch_jars(wanted: tuple[Jar, ...] = SPICE_JARS, folder: Path | None = None)
             try:
                 _fetch(jar, path)
             except OSError as error:
-                say_without(path, error)
+                say_once(f"{path.parent}: SPICE's archives cannot be kept there ({error}); fetched for this run alone.")
                 path = folder_of_this_run() / jar.name
                 if not _sound(jar, path):
                     _fetch_for_this_run(jar, path)

@@ -35,7 +35,7 @@ def cache_folder() -> Path:
         else:
             base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except (OSError, RuntimeError) as error:
-        say_without("the cache folder", error)
+        _say_without("the cache folder", error)
         return folder_of_this_run()
     return base.absolute() / "vsd_utils"
 
@@ -96,7 +96,7 @@ class Store:
                     else:
                         damaged += 1
         if damaged:
-            _say(f"{self.path}: {damaged} of the values kept there are damaged and are computed again.")
+            say_once(f"{self.path}: {damaged} of the values kept there are damaged and are computed again.")
         return found
 
     def _open(self) -> sqlite3.Connection:
@@ -124,12 +124,14 @@ class Store:
         except OSError as failed:
             self._without(failed)
             return False
-        _say(f"{self.path}: this cache file is damaged ({error}). It was set aside as {aside.name} and is made anew.")
+        say_once(
+            f"{self.path}: this cache file is damaged ({error}). It was set aside as {aside.name} and is made anew."
+        )
         return True
 
     def _without(self, error: Exception) -> None:
         self._usable = False
-        say_without(self.path, error)
+        _say_without(self.path, error)
 
 
 def set_aside(path: Path) -> Path:
@@ -147,19 +149,18 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def say_without(what: Path | str, error: Exception) -> None:
-    """Say, once for each reason, that something is not kept."""
-    _say(f"{what}: cannot be used as a cache ({error}). {_WITHOUT}", str(error))
-
-
-def _say(line: str, reason: str | None = None) -> None:
-    reason = reason or line
-    if reason not in _SAID:
-        _SAID.add(reason)
+def say_once(line: str, reason: str = "") -> None:
+    """Print a line on standard error, unless one with this ``reason`` (default: the same line) was printed before."""
+    if (reason or line) not in _SAID:
+        _SAID.add(reason or line)
         print(line, file=sys.stderr)
 
 
 _SAID: set[str] = set()
+
+
+def _say_without(what: Path | str, error: Exception) -> None:
+    say_once(f"{what}: cannot be used as a cache ({error}). {_WITHOUT}", str(error))
 
 
 def _key(text: str) -> bytes:
