@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 _AT_ONCE = 900  # SQLite's oldest limit on the parameters of one statement is 999.
+_DAMAGED = (sqlite3.Error, UnicodeDecodeError)  # the latter when SQLite quotes a damaged file in its message
 _WITHOUT = "The scores are the same, but computed again each time. VSD_CACHE names another folder."
 
 
@@ -63,7 +64,7 @@ class Store:
             return self._get(by_key) if self._usable and self.path.exists() else {}
         except OSError as error:
             self._without(error)
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             self._mend(error)
         return {}
 
@@ -78,7 +79,7 @@ class Store:
                     database.executemany(f"INSERT OR REPLACE INTO {self.table} VALUES (?, ?, ?)", rows)
             except OSError as error:
                 self._without(error)
-            except sqlite3.DatabaseError as error:
+            except _DAMAGED as error:
                 if not last and self._mend(error):
                     continue
             return
@@ -91,7 +92,7 @@ class Store:
                 marks = ",".join("?" * len(part))
                 rows = database.execute(f"SELECT key, value, digest FROM {self.table} WHERE key IN ({marks})", part)
                 for key, value, digest in rows:
-                    if isinstance(value, str) and digest == _digest(key, value):
+                    if key in by_key and isinstance(value, str) and digest == _digest(key, value):
                         found[by_key[key]] = value
                     else:
                         damaged += 1
@@ -111,10 +112,10 @@ class Store:
             raise
         return database
 
-    def _mend(self, error: sqlite3.DatabaseError) -> bool:
+    def _mend(self, error: sqlite3.Error | UnicodeDecodeError) -> bool:
         """Set a damaged file aside; whether another try is worth it."""
         # SQLite's primary codes (the lower byte): a locked, full or unwritable file is in order, only of no use.
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         damaged = self.path.is_dir() or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
         if not damaged:
             self._without(error)
