@@ -1,16 +1,19 @@
 """The scoring command and the submission files, as a stranger would use them."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vsd_utils import evaluation
 from vsd_utils.annotations import Item, load_items
 from vsd_utils.baselines import human_submission, predict_relations, sentence_tasks, template_submission
 from vsd_utils.errors import VsdError
@@ -20,6 +23,7 @@ from vsd_utils.evaluation import (
     compare_systems,
     disagreements,
     fact_of,
+    score_predictions,
     score_systems,
     score_together,
 )
@@ -27,7 +31,7 @@ from vsd_utils.files import read_json, read_jsonl, write_json
 from vsd_utils.paths import ROOT, annotation_file
 from vsd_utils.published import COLUMNS, comparison_table, load_published
 from vsd_utils.relations import RELATIONS
-from vsd_utils.score import main
+from vsd_utils.score import main, write_scores
 from vsd_utils.sentences import Engine
 from vsd_utils.submissions import SubmissionError, export_submission, predicted_relations, read_submission
 
@@ -281,3 +285,168 @@ def test_published_figures(tmp_path) -> None:
     added.write_text(json.dumps({"systems": [row | {"scores": {"spicy": 1}}]}))
     with pytest.raises(VsdError, match=r"mine.yaml.*spicy"):
         load_published(added)
+
+
+# --- any input, any output ------------------------------------------------------------------------------------------
+
+KEYS = ("img_id", "triple_list", "description", "captions", "s", "o", "p", "s_bbox", "o_bbox")
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from([10**4200, -(10**400), 1e308, float("inf"), float("nan"), "on", "a", ".", [0, 10, 0, 10]]),
+        st.floats(),
+        st.text(st.one_of(st.characters(), st.just("\ud800")), max_size=3),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=2), inner),
+    max_leaves=8,
+)
+REFERENCES = [one.model_dump(mode="json") for one in ITEMS[:2]]
+FILES = {
+    "task12": GOOD[:2],
+    "task3": [{"img_id": name, "description": ["on"] * 3} for name in "ab"],
+    "v1": REFERENCES,
+    "v2": REFERENCES,
+}
+
+
+def places(value: Any, *path: Any) -> list[tuple[Any, ...]]:
+    """Where something in a JSON value may be put in place of what is there."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return [path, *(place for key, one in inner for place in places(one, *path, key))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(list(FILES)), JSON, st.booleans())
+def test_any_json_ends_in_a_result_or_a_message_that_names_the_file(data, name, value, only_predicted) -> None:
+    content = json.loads(json.dumps(FILES))
+    *path, last = (name, *data.draw(st.sampled_from(places(content[name]))))
+    around = content
+    for key in path:
+        around = around[key]
+    around[last] = value
+    with tempfile.TemporaryDirectory() as folder:
+        files = {each: Path(folder, f"{each}.json") for each in FILES}
+        for each, file in files.items():
+            file.write_text(json.dumps(content[each]))
+        references = References(files["v1"], files["v2"])
+        options: dict[str, Any] = {"engine": Engine(java="/nowhere"), "resamples": 2, "only_predicted": only_predicted}
+        said = ""
+        try:
+            write_scores(
+                score_predictions(files["task12"], files["task3"], references, **options), Path(folder, "scores.json")
+            )
+        except VsdError as error:
+            said = str(error)
+        assert not said or any(str(file) in said for file in files.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"),
+        ("null", "expected a JSON list"),
+        ("17", "expected a JSON list"),
+        ("NaN", "NaN is no JSON value"),
+        ('[{"img_id": -Infinity}]', "-Infinity is no JSON value"),
+        ("[" * 100_000, "nested deeper"),
+        ("[" * 900 + "]" * 900, ""),  # read or not, as deep as Python's stack is then
+        (f'[{{"img_id": {"9" * 5000}}}]', "too many digits"),
+        ('{"img_id": "a"}\n{"img_id": "b"}\n', "looks like JSON lines"),
+        ('[{"img_id": "a"},\n ]', "trailing comma before ']' in line 1"),
+        ('[{"img_id": "a", }]', "trailing comma before '}' in line 1"),
+        ('[{"img_id": "a"}', "cut short"),
+        ("<!DOCTYPE html>", "web page"),
+        (b"\xff\xfe[\x00", "cut short"),
+        (b'["\xe9"]', "UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["predictions", "references"])
+def test_what_is_wrong_with_a_file_is_said(content, said, name, tmp_path) -> None:
+    write_json(tmp_path / "predictions", GOOD)
+    write_json(tmp_path / "references", [one.model_dump(mode="json") for one in ITEMS])
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(VsdError) as caught:
+        score_predictions(tmp_path / "predictions", None, References(tmp_path / "references"), only_predicted=True)
+    assert str(tmp_path / name) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_references_without_words_are_placeholders(tmp_path) -> None:
+    write_json(tmp_path / "predictions", GOOD)
+    placeholders = [one.model_dump(mode="json") | {"captions": [".", "..."]} for one in ITEMS]
+    write_json(tmp_path / "references", placeholders)
+    with pytest.raises(VsdError, match=r"references: .* of 6 of 6 images are placeholders.*no words"):
+        score_predictions(tmp_path / "predictions", None, References(tmp_path / "references"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_json_is_read_in_every_encoding_that_it_comes_in(encoding, tmp_path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes('["é \u2028"]'.encode(encoding))
+    assert read_json(path) == ["é \u2028"]
+
+
+@pytest.fixture
+def inputs(tmp_path) -> Path:
+    """A folder with the command's four files."""
+    for name, content in FILES.items():
+        write_json(tmp_path / f"{name}.json", content)
+    return tmp_path
+
+
+def command(folder: Path, output: Path, *more: str) -> list[str]:
+    files = {f"--{name}": name for name in ("task12", "task3")} | {
+        f"--references-{name}": name for name in ("v1", "v2")
+    }
+    given_ = [word for option, name in files.items() for word in (option, str(folder / f"{name}.json"))]
+    return [*given_, "--no-spice", "--resamples", "2", "--output", str(output), *more]
+
+
+def test_no_output_replaces_an_input_or_is_found_out_late(inputs, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(inputs)
+    write_json(inputs / "x.items.jsonl", FILES["task3"])
+    (inputs / "hard.json").hardlink_to(inputs / "v1.json")
+    (inputs / "soft.json").symlink_to(inputs / "v1.json")
+    (inputs / "soft.items.jsonl").symlink_to("task12.json")
+    (inputs / "folder.json").mkdir()
+    before = {path: path.read_bytes() for path in inputs.iterdir() if path.is_file()}
+    overwritten = ("v1.json", inputs / "../" / inputs.name / "task3.json", "hard.json", "soft.json", inputs / "v2.json")
+    for output in overwritten:
+        assert main(command(inputs, Path(output))) == 2
+        assert "would be overwritten" in capsys.readouterr().err
+    assert main([*command(inputs, Path("x.json")), "--task3", "x.items.jsonl"]) == 2  # the file beside it
+    assert "x.items.jsonl: would be overwritten" in capsys.readouterr().err
+    for output in ("folder.json", ".", "", "v1.json/new.json", os.devnull, f"{'x' * 240}.json"):
+        assert main(command(inputs, Path(output), "--references-v1", "none.json")) == 2
+        said = capsys.readouterr().err
+        assert "Choose another output" in said or "expected the path of a file" in said or "no file's name" in said
+    assert {path: path.read_bytes() for path in inputs.iterdir() if path.is_file()} == before
+
+
+def test_a_score_that_cannot_be_computed_has_an_exit_status_of_its_own(inputs, capsys) -> None:
+    output = inputs / "scores.json"
+    assert main(command(inputs, output)) == 0
+    assert main(command(inputs, output, "--java", str(inputs / "java"))) == 3
+    said = capsys.readouterr()
+    assert "not computed: task2.bleu4, " in said.err
+    assert "java: does not run" in said.err
+    assert "relation_in_sentence" in said.out
+    scores = read_json(output)
+    assert scores["task1"]["accuracy"] == 100
+    assert scores["task2"]["bleu4"] is None
+    assert "does not run" in scores["not_computed"]["task2.bleu4"]
+
+
+def test_references_are_read_once(inputs) -> None:
+    systems = {name: Submission(inputs / "task12.json", inputs / "task3.json") for name in ("one", "two")}
+    references = References(inputs / "v1.json", inputs / "v2.json")
+    options: dict[str, Any] = {"engine": Engine(java="/nowhere"), "resamples": 2, "only_predicted": True}
+    with mock.patch.object(evaluation, "load_items", wraps=load_items) as loaded:
+        scored = score_systems(systems, references, **options)
+    assert [call.args[0].name for call in loaded.call_args_list] == ["v1.json", "v2.json"]
+    known = {version: load_items(references.used(version)) for version in (1, 2)}
+    with mock.patch.object(evaluation, "load_items", side_effect=AssertionError):
+        again = score_systems(systems, references._replace(items=known), **options)
+    assert again["two"].scores == scored["one"].scores

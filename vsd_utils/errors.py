@@ -1,6 +1,7 @@
-"""The one exception that users of the project are meant to read."""
+"""The one exception that users of the project are meant to read, and how it shows what was found."""
 
 from collections.abc import Sequence
+from typing import Any
 
 SHOWN = 20  # problems of one kind that a message lists
 
@@ -13,7 +14,16 @@ class VsdError(ValueError):
     """
 
 
-def listed(problems: Sequence[str], shown: int = SHOWN) -> str:
-    """Join problems, one a line, the first ``shown`` of them and how many more there are."""
-    more = len(problems) - shown
-    return "\n".join([*problems[:shown], *([f"... and {more:,} more"] if more > 0 else [])])
+def listed(problems: Sequence[str], limit: int = SHOWN) -> str:
+    """Join problems, one a line, the first ``limit`` of them and how many more there are."""
+    more = len(problems) - limit
+    return "\n".join([*problems[:limit], *([f"... and {more:,} more"] if more > 0 else [])])
+
+
+def shown(value: Any) -> str:
+    """Show a value of any JSON file in at most 80 characters of a message."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested hundreds of levels deep; more digits than Python prints
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,7 +1,8 @@
 """The scores of one or several systems from their submission files: values, intervals, paired tests, single items."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from vsd_utils.annotations import Item, load_items
 from vsd_utils.definitions import SCALE, definitions, versions
-from vsd_utils.errors import VsdError
-from vsd_utils.files import read_json, sha256
+from vsd_utils.errors import VsdError, shown
+from vsd_utils.files import sha256
 from vsd_utils.intervals import RESAMPLES, Comparison, compare, intervals
 from vsd_utils.metrics import (
     AVERAGES,
@@ -23,13 +24,14 @@ from vsd_utils.metrics import (
 from vsd_utils.relations import RELATIONS
 from vsd_utils.sentences import (
     DIVERSITY_NAMES,
+    SPICE_OFF,
     TOKEN_NAMES,
     Engine,
     SentenceScores,
     SentenceTask,
     score_sentences,
 )
-from vsd_utils.submissions import FILE_NAMES, predicted_relations, read_submission
+from vsd_utils.submissions import FILE_NAMES, check_submission, predicted_images, predicted_relations, read_images
 from vsd_utils.tokens import one_line
 
 _NO_FILE = "no file with predictions of this task was given"
@@ -56,21 +58,27 @@ def submission_in(folder: Path) -> Submission:
 @dataclass(frozen=True)
 class Evaluation:
     """``scores``: what the scoring command writes; ``items``: one row an image; ``measures`` by "task2.spice" etc. over
-    ``images``, from which ``compare_systems`` works."""
+    ``images``, from which ``compare_systems`` works; ``failed``: reasons, by "task2.spice" etc., of the scores that
+    were asked for and could not be computed."""
 
     scores: dict[str, Any]
     items: list[dict[str, Any]]
     measures: dict[str, Measure]
     images: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 class References(NamedTuple):
-    """The two annotation files of one split, and which version (1 or 2) tasks 2 and 3 are scored against."""
+    """The two annotation files of one split, and which version (1 or 2) tasks 2 and 3 are scored against.
+
+    ``items``, by version, spare whoever has read the files a second reading.
+    """
 
     v1: Path
     v2: Path | None = None
     task2: int = 1
     task3: int = 2
+    items: Mapping[int, Sequence[Item]] | None = None
 
     def used(self, version: int) -> Path:
         """The file of a version; raises ``VsdError`` when it was not given."""
@@ -130,25 +138,30 @@ def score_together(
     error. Raises ``VsdError`` for files that cannot be used, ``SubmissionError`` with all problems of a submission.
     """
     engine = engine or Engine()
-    gold = load_items(references.v1)
+    load = functools.cache(load_items)
+
+    def known(version: int) -> Sequence[Item]:
+        return (references.items or {}).get(version) or load(references.used(version))
+
     tasks: dict[tuple[str, str, str], SentenceTask] = {("sentences", *key): work for key, work in sentences.items()}
-    read: dict[str, tuple[list[Item], list[Any] | None]] = {}
+    read: dict[str, tuple[Sequence[Item], list[Any] | None, dict[str, Any]]] = {}
     for name, submission in systems.items():
-        items = _of_system(gold, submission) if only_predicted else gold
-        first = read_submission(submission.task12, "1-2", items) if submission.task12 else None
-        read[name] = (items, first)
-        if first:
-            tasks["system", name, "task2"] = _sentence_task(first, items, references.used(references.task2))
-        if submission.task3:
-            third = read_submission(submission.task3, "3", items)
-            tasks["system", name, "task3"] = _sentence_task(third, items, references.used(references.task3))
-    scored = score_sentences(tasks, engine)
+        given = {file: (path, read_images(path)) for file, path in submission._asdict().items() if path}
+        items = _predicted(known(1), given) if only_predicted else known(1)
+        first = None
+        for file, (path, content) in given.items():
+            entries = check_submission(content, path, "1-2" if file == "task12" else "3", items)
+            first = entries if file == "task12" else first
+            task, version = ("task2", references.task2) if file == "task12" else ("task3", references.task3)
+            tasks["system", name, task] = _sentence_task(entries, items, known(version), references.used(version))
+        sources = {file: {"file": path.name, "sha256": sha256(path)} for file, (path, _) in given.items()}
+        read[name] = (items, first, sources)
     header = _header(references, engine, resamples, seed)
+    scored = score_sentences(tasks, engine)
     evaluations = {}
-    for name, (items, first) in read.items():
+    for name, (items, first, sources) in read.items():
         results = {task: scored[key] for task in ("task2", "task3") if (key := ("system", name, task)) in tasks}
         works = {task: tasks["system", name, task] for task in results}
-        sources = {k: {"file": p.name, "sha256": sha256(p)} for k, p in systems[name]._asdict().items() if p}
         evaluation = _evaluate(items, first, works, results, resamples, seed)
         evaluation.scores.update({"sources": sources} | header)
         evaluations[name] = evaluation
@@ -213,22 +226,25 @@ def fact_of(item: Item) -> tuple[str, str, frozenset[str]]:
     return asked.s, asked.o, frozenset(triple.p for triple in same)
 
 
-def _of_system(gold: Sequence[Item], submission: Submission) -> list[Item]:
-    given = set()
-    for path in filter(None, submission):
-        rows = read_json(path)
-        given |= {str(row["img_id"]) for row in rows if isinstance(row, dict) and "img_id" in row}
-    kept = [item for item in gold if item.img_id in given]
+def _predicted(gold: Sequence[Item], given: Mapping[str, tuple[Path, Sequence[Any]]]) -> list[Item]:
+    ids = set().union(*(predicted_images(content) for _, content in given.values()))
+    kept = [item for item in gold if item.img_id in ids]
     if not kept:
-        raise VsdError(f"{submission.task12 or submission.task3}: predicts none of the images of the references")
+        files = " and ".join(str(path) for path, _ in given.values())
+        raise VsdError(f"{files}: none of the images of the references is predicted")
     return kept
 
 
-def _sentence_task(entries: Sequence[Any], items: Sequence[Item], path: Path) -> SentenceTask:
-    captions = {item.img_id: item.captions for item in load_items(path)}
+def _sentence_task(entries: Sequence[Any], items: Sequence[Item], known: Sequence[Item], path: Path) -> SentenceTask:
+    captions = {item.img_id: item.captions for item in known}
     if missing := [item.img_id for item in items if item.img_id not in captions]:
         raise VsdError(
             f"{path}: has no captions for image {missing[0]!r} ({len(missing)} such); are these of one split?"
+        )
+    if silent := [item.img_id for item in items if not any(map(str.isalnum, "".join(captions[item.img_id])))]:
+        raise VsdError(
+            f"{path}: the references of {len(silent)} of {len(items)} images are placeholders: their captions hold no "
+            f"words, image {silent[0]!r} has {shown(captions[silent[0]][0])}. Take the annotated file."
         )
     return SentenceTask(
         [entry.description for entry in entries], [captions[i.img_id] for i in items], [fact_of(i) for i in items]
@@ -244,6 +260,7 @@ def _evaluate(
     seed: int,
 ) -> Evaluation:
     measures: dict[str, Measure] = {}
+    failed: dict[str, str] = {}
     scores: dict[str, Any] = {task: {"n": 0} | dict.fromkeys(names) for task, names in TASK_NAMES.items()}
     missing = dict.fromkeys(TASK_NAMES, _NO_FILE)
     rows = [_row(item) for item in items]
@@ -253,7 +270,9 @@ def _evaluate(
         measures |= _relations(items, predicted, scores["task1"], rows)
     for task, result in results.items():
         del missing[task]
-        missing |= {f"{task}.{name}": reason for name, reason in result.missing.items() if name in TASK_NAMES[task]}
+        reasons = {f"{task}.{name}": reason for name, reason in result.missing.items() if name in TASK_NAMES[task]}
+        missing |= reasons
+        failed |= {key: reason for key, reason in reasons.items() if reason != SPICE_OFF}
         measures |= {f"{task}.{name}": measure for name, measure in result.measures.items()}
         scores[task]["n"] = len(items)
         for number, row in enumerate(rows):
@@ -276,7 +295,7 @@ def _evaluate(
     else:
         missing["intervals"] = "an interval over images needs at least two images"
     scores["not_computed"] = missing
-    return Evaluation(scores, rows, measures, tuple(item.img_id for item in items))
+    return Evaluation(scores, rows, measures, tuple(item.img_id for item in items), failed)
 
 
 def _relations(

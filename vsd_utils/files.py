@@ -15,12 +15,35 @@ from vsd_utils.errors import VsdError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it takes the place of ``path``, on an error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
+    """Make the folder of a file that is to be written, before the long work whose result it takes.
+
+    Raises ``VsdError`` when the file could not be written, or is one of ``inputs``, by whatever path or link.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise VsdError(f"{path}: is a folder or a device; expected the path of a file to write")
+        for other in inputs:
+            if path.exists() and other.exists() and path.samefile(other):
+                raise VsdError(f"{path}: would be overwritten, but is also read, as {other}. Choose another output.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        temporary.touch()
+        temporary.unlink()
+    except (OSError, RuntimeError) as error:
+        raise VsdError(f"{path}: cannot be written ({error}). Choose another output.") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,32 +76,85 @@ def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse one JSON file; raises ``VsdError`` naming file, line and column when it is missing or no JSON."""
+    """Parse one JSON file in UTF-8, UTF-16 or UTF-32.
+
+    Raises ``VsdError`` that names the file, with line, column and what to do, when it is missing or no JSON, NaN and
+    infinity included.
+    """
+    text = _read(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise VsdError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise VsdError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        return _parsed(text)
     except json.JSONDecodeError as error:
-        raise VsdError(
-            f"{path}: not JSON, line {error.lineno} column {error.colno}: {error.msg}. Was the download cut short?"
-        ) from None
+        place = f"line {error.lineno} column {error.colno}"
+        raise VsdError(f"{path}: not JSON, {place}: {error.msg}. {_hint(text, error)}".rstrip()) from None
+    except ValueError as error:
+        raise VsdError(f"{path}: not JSON: {error}.") from None
 
 
 def read_jsonl(path: Path) -> list[Any]:
     """Parse a JSON-lines file; raises ``VsdError`` naming file and line."""
-    if not path.is_file():
-        raise VsdError(f"{path}: no such file")
     rows = []
     # Not str.splitlines(): a caption may hold U+2028, which JSON leaves as it is.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(_read(path).split("\n"), 1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                rows.append(_parsed(line))
             except json.JSONDecodeError as error:
                 raise VsdError(f"{path}, line {number}: not JSON ({error.msg})") from None
+            except ValueError as error:
+                raise VsdError(f"{path}, line {number}: not JSON: {error}.") from None
     return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise VsdError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise VsdError(f"{path}: cannot be read ({error})") from None
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise VsdError(f"{path}: cannot be read as {encoding.upper()} text ({error}). Save it as UTF-8.") from None
+
+
+def _parsed(text: str) -> Any:
+    """The value; ``ValueError`` with the reason when the standard library cannot take it."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("brackets are nested deeper than any file of this kind has them") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        reason = "a number has too many digits" if "digits" in str(error) else str(error)
+        raise ValueError(reason) from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value; expected a number, or null")
+
+
+def _hint(text: str, error: json.JSONDecodeError) -> str:
+    """What to do about it."""
+    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    if not text.strip():
+        return "The file is empty."
+    if text.lstrip().startswith("<"):
+        return "This looks like a web page: download the file itself."
+    if after[:1] in ("]", "}") and before.endswith(","):
+        line = before.count("\n") + 1
+        return f"There is a trailing comma before {after[0]!r} in line {line}: take it out."
+    if after[:1] == "," and after[1:].lstrip()[:1] in ("]", "}"):
+        line = text[: error.pos].count("\n") + 1
+        return f"There is a trailing comma before {after[1:].lstrip()[0]!r} in line {line}: take it out."
+    if error.msg == "Extra data" and after[0] in "[{" and "\n" in text[len(before) : error.pos]:
+        return "This looks like JSON lines: one document a line; join them into one list."
+    if not after or error.msg.startswith("Unterminated string"):
+        return "Was the download cut short?"
+    return ""
 
 
 def mend_jsonl(path: Path) -> list[Any]:

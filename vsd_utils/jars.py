@@ -1,10 +1,13 @@
-"""The Java archives that SPICE needs and no Python package ships: CoreNLP 3.6.0 and, since Java 15, a script engine.
+"""The Java archives that SPICE needs and no Python package ships: CoreNLP 3.6.0 and the script language Rhino.
 
 They are fetched once, by their coordinates, through jgo, into the user's cache folder; a file gets its final name only
-after its content was checked. SPICE itself, METEOR and the tokenizer come with pycocoevalcap.
+after its content was checked, and its content is checked again before each use. Where the cache cannot be written they
+are fetched for this run alone. SPICE itself, METEOR and the tokenizer come with pycocoevalcap.
 """
 
+import errno
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +18,10 @@ from typing import NamedTuple
 from vsd_utils.errors import VsdError
 from vsd_utils.files import sha256
 from vsd_utils.progress import Meter
-from vsd_utils.store import cache_folder
+from vsd_utils.store import cache_folder, folder_of_this_run, say_once, set_aside
+
+# What a failed download never reports, so the disk did.
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 class JarError(VsdError):
@@ -56,10 +62,11 @@ SPICE_JARS = (
         *("org.mozilla", "rhino", "1.7.15", ""),
         *("2427fdcbc149ca0a25ccfbb7c71b01f39ad42708773a47816cd2342861766b63", 1407735),
     ),
-    Jar(
-        *("org.mozilla", "rhino-engine", "1.7.15", ""),
-        *("b7bbb6724812a8ba6c650cf4a1e655a24af4d73a321add5a64a54c2d5963ce00", 19604),
-    ),
+)
+# The authors' own command prints its scores through this; what is compared with it needs it.
+SCRIPT_ENGINE = Jar(
+    *("org.mozilla", "rhino-engine", "1.7.15", ""),
+    *("b7bbb6724812a8ba6c650cf4a1e655a24af4d73a321add5a64a54c2d5963ce00", 19604),
 )
 
 
@@ -80,29 +87,52 @@ def fetch_jars(wanted: tuple[Jar, ...] = SPICE_JARS, folder: Path | None = None)
     paths = []
     for jar in wanted:
         path = folder / jar.name
-        if not path.is_file() or path.stat().st_size != jar.size:
-            _fetch(jar, path)
+        if not _sound(jar, path):
+            try:
+                _fetch(jar, path)
+            except OSError as error:
+                say_once(f"{path.parent}: SPICE's archives cannot be kept there ({error}); fetched for this run alone.")
+                path = folder_of_this_run() / jar.name
+                if not _sound(jar, path):
+                    _fetch_for_this_run(jar, path)
         paths.append(path)
     return paths
 
 
-def _fetch(jar: Jar, path: Path) -> None:
-    staging = None
+def _sound(jar: Jar, path: Path) -> bool:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=".fetching-", dir=path.parent))
+        return path.is_file() and path.stat().st_size == jar.size and sha256(path) == jar.digest
+    except OSError:
+        return False
+
+
+def _fetch_for_this_run(jar: Jar, path: Path) -> None:
+    try:
+        _fetch(jar, path)
+    except OSError as error:
+        raise JarError(
+            f"{path}: cannot be written either ({error}). Make room, or choose another cache folder with VSD_CACHE."
+        ) from None
+
+
+def _fetch(jar: Jar, path: Path) -> None:
+    """Fetch one archive to ``path``; raises ``OSError`` when it cannot be written there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(path.parent).free < jar.size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    staging = Path(mkdtemp(prefix=".fetching-", dir=path.parent))
+    try:
         fetched = _download(jar, staging)
         if (digest := sha256(fetched)) != jar.digest:
             raise JarError(
                 f"{jar.coordinates}: what was downloaded has SHA-256 {digest}, expected {jar.digest}. It was thrown "
                 "away; try again, and if it happens again, look for a proxy that alters downloads."
             )
+        if path.is_dir():
+            set_aside(path)
         fetched.replace(path)
-    except OSError as error:
-        raise JarError(f"{path}: cannot be written ({error}). Choose another cache folder with VSD_CACHE.") from None
     finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _download(jar: Jar, repository: Path) -> Path:
@@ -113,6 +143,8 @@ def _download(jar: Jar, repository: Path) -> Path:
         component = context.project(jar.group, jar.artifact).at_version(jar.version)
         return Path(component.artifact(classifier=jar.classifier).resolve())
     except Exception as error:  # jgo passes on whatever its HTTP library raises.
+        if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
+            raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise JarError(
             f"{jar.coordinates} ({jar.size / 1e6:.0f} MB) is not in {repository.parent} and cannot be fetched from "

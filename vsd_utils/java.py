@@ -1,8 +1,7 @@
 """Which Java runs SPICE, METEOR and the tokenizer: no system Java is needed, any from 8 on will do.
 
-SPICE's parse cache uses reflection that Java closed after 8; exactly six packages have to be opened for it. Numbers
-are printed in the English locale and text is UTF-8 whatever the user's settings are: otherwise METEOR prints "0,88"
-on a German machine and a caption with an accent breaks on one without a UTF-8 locale.
+Numbers are printed in the English locale and text is UTF-8 whatever the user's settings are: otherwise METEOR prints
+"0,88" on a German machine and a caption with an accent breaks on one without a UTF-8 locale.
 """
 
 import functools
@@ -16,26 +15,18 @@ from typing import NamedTuple
 
 from vsd_utils.errors import VsdError
 
-_OPENED = ("java.lang", "java.math", "java.util", "java.util.concurrent", "java.net", "java.text")
-
 
 class JavaError(VsdError):
     """No Java was found, or a program that ran in it failed."""
 
 
 class Java(NamedTuple):
-    """One Java: its program, full version ("17.0.19"), first number of it (8, 17, 25), and what it was built for."""
+    """One Java: its program, full version ("17.0.19"), first number of it (8, 17, 25), and its operating system."""
 
     program: Path
     version: str
     major: int
     system: str
-    machine: str
-
-    @property
-    def has_lmdb(self) -> bool:
-        """Whether SPICE's parse cache has a native library here (x86-64 Linux, macOS and Windows)."""
-        return self.machine in ("amd64", "x86_64") and self.system.startswith(("Linux", "Mac", "Windows"))
 
     def command(
         self, heap_gb: float, class_path: str, main: str, *arguments: str, options: Sequence[str] = ()
@@ -44,10 +35,9 @@ class Java(NamedTuple):
 
         ``options`` go to Java itself.
         """
-        opens = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED] if self.major > 8 else []
         locale = ["-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US", "-Djava.awt.headless=true"]
         heap = f"-Xmx{round(heap_gb * 1024)}m"
-        return [str(self.program), heap, *options, *locale, *opens, "-cp", class_path, main, *arguments]
+        return [str(self.program), heap, *options, *locale, "-cp", class_path, main, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -84,11 +74,11 @@ def _ask(program: Path) -> Java:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise JavaError(f"{program}: does not run ({error}); expected a Java of version 8 or later.") from None
-    known = dict(re.findall(r"^\s+(java\.version|os\.name|os\.arch) = (.+?)\s*$", answer.stderr, re.M))
-    if answer.returncode or len(known) != 3:
+    known = dict(re.findall(r"^\s+(java\.version|os\.name) = (.+?)\s*$", answer.stderr, re.M))
+    if answer.returncode or len(known) != 2:
         raise JavaError(f"{program}: is no Java that tells its version; expected version 8 or later.")
     numbers = re.findall(r"\d+", known["java.version"])
     major = int(numbers[1] if numbers[0] == "1" and len(numbers) > 1 else numbers[0])
     if major < 8:
         raise JavaError(f"{program}: is Java {known['java.version']}; SPICE needs 8 or later.")
-    return Java(program, known["java.version"], major, known["os.name"], known["os.arch"])
+    return Java(program, known["java.version"], major, known["os.name"])

@@ -81,7 +81,10 @@ def _ask(lines: list[str], java: Java) -> list[str]:
     command = java.command(2.0, str(jar), "Meteor", "-", "-", "-stdio", "-l", "en", "-norm", options=options)
     given = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
     # The jar looks for its paraphrase table beside itself, in the folder that it is started in.
-    done = subprocess.run(command, input=given, capture_output=True, env=environment(), cwd=jar.parent)
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, env=environment(), cwd=jar.parent)
+    except OSError as error:
+        raise JavaError(f"METEOR cannot run: {error}") from None
     answers = done.stdout.decode("utf-8", "replace").split()
     if done.returncode or len(answers) != COUNTS * len(lines):
         reason = done.stderr.decode("utf-8", "replace").strip()[-300:]

@@ -21,17 +21,14 @@ from vsd_utils.errors import VsdError
 from vsd_utils.paths import CONF, PARAMS, ROOT, WORK
 from vsd_utils.sections import Params
 
-<<<<<<< HEAD
 HEADER = """\
 # The parameters of the next run, composed from conf/ (where each is explained) by `dvc exp run` or by
 # `python -m vsd_utils.params`, which replace this file and say which edits of it they replace.
 # `dvc repro` takes it as it is, edits included.
 """
-=======
 SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
 # What a parameter was called before, and is called now; of a profile: "profile=old": "profile=new".
 RENAMED = {"convert.skip_invalid": "fetch.skip_invalid"}
->>>>>>> data
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -90,13 +87,8 @@ def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
     if renamed := [said for name, _, value in named if (said := _renamed(name, value))]:
         raise VsdError("\n".join(renamed))
     try:
-<<<<<<< HEAD
-        with hydra.initialize_config_dir(str(conf), version_base=None):
-            composed = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
-=======
         with hydra.initialize_config_dir(str(conf), version_base=None):
             composed = OmegaConf.to_container(hydra.compose("config", list(map(_readable, overrides))), resolve=True)
->>>>>>> data
     except (HydraException, OmegaConfBaseException) as error:
         raise VsdError(
             f"{' '.join(overrides)}: {error}\nconf/config.yaml lists all names, conf/profile the profiles."
@@ -112,7 +104,6 @@ def overrides(params: Params, conf: Path = CONF) -> list[str]:
     return [f"{name}={_written(value)}" for name, value in changed.items()]
 
 
-<<<<<<< HEAD
 def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv) -> None:
     """Keep a copy of the ``params.yaml`` in ``root`` that is about to be composed anew, and say what of it goes.
 
@@ -148,7 +139,8 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
 
 
 _comparing = False
-=======
+
+
 def _readable(override: str) -> str:
     """The override with its value in quotes, where Hydra's grammar cannot read it as it stands: paths, mostly."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -169,7 +161,6 @@ def _renamed(name: str, value: Any) -> str | None:
     if new := RENAMED.get(f"{name}={value}"):
         return f"{name} {value} is now {new.partition('=')[2]}"
     return None
->>>>>>> data
 
 
 def _written(value: Any) -> str:

@@ -4,13 +4,14 @@
         --references-v1 val.json --references-v2 newvsd_val.json --output scores.json
 
 Either prediction file may be left out. Prints a table; writes every value with its definition, and beside it
-``scores.items.jsonl`` with the scores of each image. Exit status 2 and the problems on standard error when a file
-cannot be used.
+``scores.items.jsonl`` with the scores of each image. Exit status 2 and the problems on standard error when a file or
+an option cannot be used: nothing is scored or written then. Exit status 3 and the reasons on standard error when a
+score that was asked for could not be computed, for want of Java, say: all others are written.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from vsd_utils.errors import VsdError
 from vsd_utils.evaluation import TASK_NAMES, Evaluation, References, score_predictions
-from vsd_utils.files import write_json, write_jsonl
+from vsd_utils.files import check_output, write_json, write_jsonl
 from vsd_utils.intervals import RESAMPLES
 from vsd_utils.sentences import Engine
 
@@ -28,12 +29,19 @@ _TITLES = {"task1": "Task 1, relation", "task2": "Task 2, one sentence", "task3"
 _HEADLINE = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
 
 
+INCOMPLETE = 3  # exit status when a score that was asked for could not be computed
+
+
 def write_scores(evaluation: Evaluation, output: Path) -> Path:
     """Write the scores to ``output`` (JSON) and one line an image beside it; returns the path of the latter."""
-    items = output.with_name(f"{output.stem}.items.jsonl")
+    items = _items_file(output)
     write_json(output, evaluation.scores)
     write_jsonl(items, evaluation.items)
     return items
+
+
+def _items_file(output: Path) -> Path:
+    return output.with_name(f"{output.stem}.items.jsonl")
 
 
 def score_table(scores: dict[str, Any]) -> Table:
@@ -111,6 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise VsdError("nothing to score: give --task12, --task3 or both")
         if given.resamples < 1 or given.heap_gb <= 0:
             raise VsdError("--resamples and --heap-gb must be positive")
+        if not given.output.name:
+            raise VsdError("--output: is no file's name")
+        files = list(filter(None, (given.task12, given.task3, given.references_v1, given.references_v2)))
+        for output in (given.output, _items_file(given.output)):
+            check_output(output, files)
         evaluation = score_predictions(
             given.task12,
             given.task3,
@@ -126,8 +139,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(score_table(evaluation.scores))
-    console.print(f"written: {given.output} and {items}", soft_wrap=True, highlight=False)
-    return 0
+    console.print(f"written: {given.output} and {items}", soft_wrap=True, highlight=False, markup=False)
+    for reason, names in _by_reason(evaluation.failed).items():
+        print(f"not computed: {', '.join(names)}: {reason}", file=sys.stderr)
+    return INCOMPLETE if evaluation.failed else 0
+
+
+def _by_reason(failed: Mapping[str, str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, reason in failed.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from vsd_utils.tokens import one_line, tokenize
 SPICE_NAMES = ("spice", "spice_per_reference_max")
 TOKEN_NAMES = ("bleu4", "bleu4_per_reference_max", *SPICE_NAMES, "meteor", "rouge_l", "cider")
 DIVERSITY_NAMES = ("mbleu4_by_rank", "mbleu4_by_sentence")
+SPICE_OFF = "SPICE was switched off"  # the one reason for an empty score that is no failure
 Key = TypeVar("Key", bound=Hashable)  # what a caller calls its tasks
 
 
@@ -191,7 +192,7 @@ def _meteor(task: SentenceTask, result: SentenceScores, counts: Mapping[Any, Arr
 
 def _spice_scores(tasks: list[SentenceTask], java: Java, engine: Engine) -> dict[Pair, float]:
     if not engine.spice:
-        raise VsdError("SPICE was switched off")
+        raise VsdError(SPICE_OFF)
     pairs: dict[Pair, None] = {}
     for task in tasks:
         for row, references in zip(task.sentences, task.references, strict=True):

@@ -2,19 +2,18 @@
 
 Nearly all of SPICE's time is CoreNLP's parser, and the jar parses a caption again each time it occurs in a run, even
 with its parse cache. So captions that were never parsed here go through the parser first, each once, in portions, so
-that progress shows and a kill loses at most one portion; then the jar scores with all parses in its cache. Scores are
-per item and do not depend on what else is in the run, so all systems and tasks share one run, and a pair that was
+that progress shows and a kill loses at most one portion; then the jar's classes score with all parses at hand. Scores
+are per item and do not depend on what else is in the run, so all systems and tasks share one run, and a pair that was
 scored before is not scored again. One Java does all of it (``spice.js``).
 """
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from vsd_utils.errors import VsdError
 from vsd_utils.jars import fetch_jars, pycocoevalcap_folder
@@ -26,6 +25,7 @@ MAX_WORDS = 80
 _PORTION = 400
 _SCORED_AT_ONCE = 20_000
 _FEW = 1_500  # pairs
+_ANSWER = "answer "  # what the script's lines begin with
 
 
 class SpiceError(VsdError):
@@ -49,19 +49,17 @@ class Spice:
         heap_gb: float = 4.0,
         folder: Path | None = None,
         jars: Path | None = None,
-        keep_parses: bool | None = None,
         portion: int = _PORTION,
     ) -> None:
         """Nothing is started or fetched yet.
 
         ``folder`` keeps parses and scores (default: ``spice`` in the cache folder), ``jars`` the archives.
-        ``keep_parses`` is False where the cache has no native library: same scores, but captions are parsed again and
-        again. ``portion`` is how many captions are parsed between two commits. The parser takes all cores that Java
-        sees; the jar's ``-threads`` changes nothing about it.
+        ``portion`` is how many captions are parsed between two commits. The parser takes all cores that Java sees; the
+        jar's ``-threads`` changes nothing about it.
         """
         self._java, self.heap_gb, self.portion = java, heap_gb, portion
         self.folder = folder or cache_folder() / "spice"
-        self._jars, self._keep = jars, keep_parses
+        self._jars = jars
         self._few = False  # whether what is asked for is over before Java's slower compiler pays
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -72,11 +70,6 @@ class Spice:
         if self._java is None:
             self._java = find_java()
         return self._java
-
-    @property
-    def keeps_parses(self) -> bool:
-        """Whether the parse cache works with this Java."""
-        return self.java.has_lmdb if self._keep is None else self._keep
 
     def scores(self, pairs: Sequence[Pair]) -> list[float]:
         """F-score in 0..1 of each pair, in order; an empty caption gets 0. References must not be an empty tuple.
@@ -101,60 +94,35 @@ class Spice:
         known = store.get(keys.values())
         new = [pair for pair, key in keys.items() if key not in known]
         self._few = len(new) < _FEW
-        if new and self.keeps_parses:
-            self._parse(list(dict.fromkeys(text for pair in new for text in (*pair.references, pair.caption))))
-        at_once = _SCORED_AT_ONCE if self.keeps_parses else self.portion
+        parses = self._parse(list(dict.fromkeys(text for pair in new for text in (*pair.references, pair.caption))))
         meter = Meter("SPICE, captions scored", len(new))
-        if new and not self.keeps_parses:
-            where = f"{self.java.system} on {self.java.machine}"
-            print(f"SPICE: no parse cache for {where}; same scores, several times slower", file=sys.stderr)
-        for start in range(0, len(new), at_once):
-            part = new[start : start + at_once]
-            found = {keys[pair]: repr(score) for pair, score in zip(part, self._run(part), strict=True)}
+        for start in range(0, len(new), _SCORED_AT_ONCE):
+            part = new[start : start + _SCORED_AT_ONCE]
+            texts = dict.fromkeys(text for pair in part for text in (*pair.references, pair.caption))
+            scored = self._ask({"score": part, "tuples": {text: parses[text] for text in texts}}, len(part))
+            found = {keys[pair]: repr(float(score)) for pair, score in zip(part, scored, strict=True)}
             store.put(found)
             known |= found
             meter.at(start + len(part))
         return [float(known[keys[pair]]) for pair in pairs]
 
-    def _parse(self, captions: list[str]) -> None:
-        record = Store(self.folder / "known.sqlite", "parsed")
-        known = record.get(captions) if self._parses.joinpath("data.mdb").is_file() else {}
+    def _parse(self, captions: list[str]) -> dict[str, Any]:
+        """What SPICE takes from each caption's parse: lists of one to three words."""
+        store = Store(self.folder / "known.sqlite", "parses")
+        known = store.get(captions)
         new = [caption for caption in captions if caption not in known]
-        if not new:
-            return
         meter = Meter("SPICE, captions parsed for the first time", len(captions), len(captions) - len(new))
         for start in range(0, len(new), self.portion):
             part = new[start : start + self.portion]
-            self._ask({"parse": part, "cache": str(self._made(self._parses))})
-            record.put(dict.fromkeys(part, ""))
+            answer = self._ask({"parse": part}, len(part))
+            found = {caption: json.dumps(tuples) for caption, tuples in zip(part, answer, strict=True)}
+            store.put(found)
+            known |= found
             meter.at(len(captions) - len(new) + start + len(part))
+        return {caption: json.loads(known[caption]) for caption in captions}
 
-    def _run(self, pairs: list[Pair]) -> list[float]:
-        with tempfile.TemporaryDirectory(prefix="spice-") as name:
-            given, result = Path(name, "in.json"), Path(name, "out.json")
-            items = [
-                {"image_id": number, "test": pair.caption, "refs": pair.references} for number, pair in enumerate(pairs)
-            ]
-            given.write_text(json.dumps(items), encoding="ascii")
-            arguments = [str(given), "-out", str(result), "-silent"]
-            if self.keeps_parses:
-                arguments += ["-cache", str(self._made(self._parses))]
-            self._ask({"score": arguments})
-            scored = {row["image_id"]: row["scores"]["All"]["f"] for row in json.loads(result.read_text("utf-8"))}
-        if sorted(scored) != list(range(len(pairs))):
-            raise SpiceError(f"SPICE cannot run: it scored {len(scored)} of {len(pairs)} items.")
-        return [float(scored[number] or 0.0) for number in range(len(pairs))]
-
-    @property
-    def _parses(self) -> Path:
-        return self.folder / "parses"
-
-    @staticmethod
-    def _made(folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _ask(self, request: dict[str, object]) -> None:
+    def _ask(self, request: dict[str, Any], count: int) -> list[Any]:
+        """Put one request to Java; its answer has ``count`` values."""
         process = self._process or self._start()
         assert process.stdin
         assert process.stdout
@@ -163,10 +131,13 @@ class Spice:
             process.stdin.flush()
         except OSError:
             raise self._died(process) from None
-        # The jar prints lines of its own; "done" alone is the script's answer.
+        # Java and the jars may print lines of their own.
         for line in process.stdout:
-            if line.strip() == "done":
-                return
+            if line.startswith(_ANSWER):
+                values: list[Any] = json.loads(line.removeprefix(_ANSWER))
+                if len(values) != count:
+                    raise SpiceError(f"SPICE cannot run: Java answered {len(values)} of {count} captions.")
+                return values
         raise self._died(process)
 
     def _start(self) -> subprocess.Popen[str]:

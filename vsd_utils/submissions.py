@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 
 from vsd_utils.annotations import Item
-from vsd_utils.errors import VsdError
+from vsd_utils.errors import VsdError, shown
 from vsd_utils.files import read_json, write_json
 from vsd_utils.relations import RELATIONS
 
@@ -86,19 +86,37 @@ class DescribedEntry(_Entry):
 def read_submission(path: Path, task: Literal["1-2", "3"], references: Sequence[Item]) -> list[Any]:
     """Entries of one file in the order of ``references`` (which must have all its images, and no others).
 
-    ``ClassifiedEntry`` for task "1-2", ``DescribedEntry`` for "3". Raises ``SubmissionError`` with all problems found.
+    ``ClassifiedEntry`` for task "1-2", ``DescribedEntry`` for "3". Raises ``SubmissionError`` with all problems found,
+    ``VsdError`` when the file is no JSON list.
     """
+    return check_submission(read_images(path), path, task, references)
+
+
+def read_images(path: Path) -> list[Any]:
+    """The unchecked entries of a submission file; raises ``VsdError`` when it is no JSON list."""
     content = read_json(path)
     if not isinstance(content, list):
-        raise SubmissionError(path, [f"expected a JSON list of images, found {type(content).__name__}"])
+        raise SubmissionError(path, [f"expected a JSON list of images, found {shown(content)}"])
+    return content
+
+
+def predicted_images(content: Sequence[Any]) -> set[str]:
+    """Ids of the images that a submission's entries predict; an entry without a valid id has none."""
+    return {img_id for raw in content if (img_id := _id_of(raw)) is not None}
+
+
+def check_submission(
+    content: Sequence[Any], path: Path, task: Literal["1-2", "3"], references: Sequence[Item]
+) -> list[Any]:
+    """What ``read_submission`` does, of ``content`` that was read from ``path``."""
     kind: type[ClassifiedEntry] | type[DescribedEntry] = ClassifiedEntry if task == "1-2" else DescribedEntry
     items = {item.img_id: item for item in references}
     problems: list[str] = []
     entries: dict[str, Any] = {}
     places: dict[str, int] = {}
     for number, raw in enumerate(content):
-        img_id = str(raw["img_id"]) if isinstance(raw, dict) and "img_id" in raw else None
-        where = f"item {number}" + (f" (img_id {img_id!r})" if img_id is not None else "")
+        img_id = _id_of(raw)
+        where = f"item {number}" + (f" (img_id {shown(img_id)})" if img_id is not None else "")
         if img_id in places:
             problems.append(f"{where}: duplicate img_id, first in item {places[img_id]}")
             continue
@@ -120,6 +138,13 @@ def read_submission(path: Path, task: Literal["1-2", "3"], references: Sequence[
     if problems:
         raise SubmissionError(path, problems)
     return [entries[img_id] for img_id in items]
+
+
+def _id_of(raw: Any) -> str | None:
+    try:
+        return _Entry.model_validate(raw).img_id
+    except ValidationError:
+        return None
 
 
 def predicted_relations(entry: ClassifiedEntry, item: Item) -> list[str]:
@@ -260,14 +285,9 @@ def _problem(details: Any) -> str:
     if details["type"] == "missing":
         return f"{field}: is missing"
     if details["loc"][-1:] == ("p",):
-        return f"{field}: unknown label {_short(details['input'])}; the nine are {', '.join(RELATIONS)}"
+        return f"{field}: unknown label {shown(details['input'])}; the nine are {', '.join(RELATIONS)}"
     if details["loc"] == ("description",) and details["type"] in ("too_short", "too_long"):
         expected = details["ctx"].get("min_length", details["ctx"].get("max_length"))
         return f"{field}: {len(details['input'])} sentences, expected {expected}"
     message = details["msg"].replace("a valid tuple", "a list").replace("Tuple should", "the list should")
-    return f"{field}: {message}, found {_short(details['input'])}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return f"{field}: {message}, found {shown(details['input'])}"

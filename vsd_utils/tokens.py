@@ -67,13 +67,16 @@ def _answers(lines: list[str], java: Java) -> list[str]:
 
 def _run(text: str, java: Java) -> str:
     main = "edu.stanford.nlp.process.PTBTokenizer"
-    with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
-        path = Path(folder, "captions.txt")
-        path.write_text(text, encoding="utf-8", newline="\n")
-        class_path = str(pycocoevalcap_folder() / "tokenizer" / _JAR)
-        arguments = ("-preserveLines", "-lowerCase", "-encoding", "UTF-8", str(path))
-        command = java.command(1.0, class_path, main, *arguments)
-        done = subprocess.run(command, capture_output=True, env=environment())
+    class_path = str(pycocoevalcap_folder() / "tokenizer" / _JAR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
+            path = Path(folder, "captions.txt")
+            path.write_text(text, encoding="utf-8", newline="\n")
+            arguments = ("-preserveLines", "-lowerCase", "-encoding", "UTF-8", str(path))
+            command = java.command(1.0, class_path, main, *arguments)
+            done = subprocess.run(command, capture_output=True, env=environment())
+    except OSError as error:
+        raise JavaError(f"the tokenizer cannot run: {error}") from None
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip()[-300:]
         raise JavaError(f"the tokenizer failed in Java {java.version} with status {done.returncode}: {reason}")

@@ -25,12 +25,20 @@ from pycocoevalcap.spice import spice as peer
 from vsd_utils.annotations import Item, load_items
 from vsd_utils.baselines import human_submission, template_submission
 from vsd_utils.files import write_json
-from vsd_utils.jars import fetch_jars, pycocoevalcap_folder
+from vsd_utils.jars import SCRIPT_ENGINE, SPICE_JARS, fetch_jars, pycocoevalcap_folder
 from vsd_utils.java import Java, environment, find_java
 from vsd_utils.paths import annotation_file
 from vsd_utils.spice import Pair, Spice
 from vsd_utils.tokens import tokenize
 
+OPENED = (
+    "java.lang",
+    "java.math",
+    "java.util",
+    "java.util.concurrent",
+    "java.net",
+    "java.text",
+)  # its cache needs them
 Call = list[Pair]  # what one call of pycocoevalcap's class scores, in image order
 
 
@@ -67,13 +75,14 @@ def calls_of(items: list[Item], others: list[Item]) -> dict[str, list[Call]]:
 
 def peer_scores(calls: list[Call], cache: Path, java: Java) -> list[list[float]]:
     """pycocoevalcap's Spice, one call after the other, its cache in ``cache``."""
-    jars = os.pathsep.join(map(str, fetch_jars()))
+    jars = os.pathsep.join(map(str, fetch_jars((*SPICE_JARS, SCRIPT_ENGINE))))
     folder = pycocoevalcap_folder() / "spice"
     class_path = os.pathsep.join([str(folder / "spice-1.0.jar"), str(folder / "lib" / "*"), jars])
 
     def run(command: list[str], cwd: str) -> None:
         start = command.index(peer.SPICE_JAR) + 1
-        changed = java.command(8, class_path, "edu.anu.spice.SpiceScorer", *command[start:])
+        opens = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED] if java.major > 8 else []
+        changed = java.command(8, class_path, "edu.anu.spice.SpiceScorer", *command[start:], options=opens)
         subprocess.run(changed, cwd=cwd, check=True, capture_output=True, env=environment())
 
     with (
