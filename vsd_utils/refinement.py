@@ -11,8 +11,26 @@ Every item ends with one reason:
 | not_selected | a limit is set and the item was not drawn |
 | unclear_original | no sentence states the predicted relation of the two objects, so there is nothing to preserve |
 | already_diverse | the three sentences share next to no four-word sequence; mBLEU-4 cannot fall |
-| no_valid_rewrite | no rewrite states the relation, is a new sentence, ends in time and is of a reasonable length |
+| no_readable_answer | no sentence could be read from any answer of the chat model |
+| no_valid_rewrite | sentences were read, but none states the relation, is new and is of a reasonable length |
 | not_more_diverse | no three distinct valid sentences have a lower mBLEU-4 than the original |
+
+A refined row (``data/refined/lora_refined.jsonl``) is the task 3 row of ``vsd_utils.generation`` and
+
+| field | content |
+| --- | --- |
+| label | the relation that the tuned model predicted, which a rewrite has to state |
+| sentences | three, refined if accepted, else those of ``original`` |
+| original | the three sentences that the tuned model wrote |
+| accepted | whether the item was rewritten |
+| reason | why, one of the table above |
+| readable_answers | how many answers of the chat model at least one sentence was read from |
+| unreadable_answers | how many answers no sentence was read from, by reason (``vsd_utils.chat_answers.Unreadable``) |
+| acceptable_rewrites | how many sentences were read that may replace an original, repeated ones included |
+| rejected_rewrites | how many sentences were read that may not, by reason (``Rejection``) |
+
+The last four count what was asked of the chat model for the item: where nothing was, they are 0 and empty. An answer
+holds one rewrite for the prompt "sentence", and up to three, or more, for "set".
 """
 
 import itertools
@@ -20,18 +38,28 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
+from vsd_utils.chat_answers import Reading
 from vsd_utils.english import BE, BOUNDS, PLACES, forms, verb_like
 from vsd_utils.errors import VsdError
 from vsd_utils.relations import RELATIONS
 from vsd_utils.statements import states_relation, unpunctuated
 
 Reason = Literal[
-    "accepted", "not_selected", "unclear_original", "already_diverse", "no_valid_rewrite", "not_more_diverse"
+    "accepted",
+    "not_selected",
+    "unclear_original",
+    "already_diverse",
+    "no_readable_answer",
+    "no_valid_rewrite",
+    "not_more_diverse",
 ]
+# The first of these that holds is why a rewrite may not replace a sentence; see ``rejection``.
+Rejection = Literal["length", "not_one_sentence", "unchanged", "repetitive", "new_words", "relation_not_stated"]
 # A lower mBLEU-4 (0 to 1) counts as more diverse from this difference on: pycocoevalcap gives a sentence without any
 # common four-word sequence not 0 but a small number that depends on its length.
 MIN_GAIN = 0.005
@@ -42,10 +70,12 @@ _FIELDS = {"id", "task", "subject", "object", "label", "sentences"}
 
 
 class Choice(NamedTuple):
-    """The three sentences of an item after refinement, and why they are what they are."""
+    """The three sentences of an item after refinement, why they are what they are, and what the candidates were."""
 
     sentences: list[str]
     reason: Reason
+    acceptable_rewrites: int = 0
+    rejected_rewrites: Mapping[Rejection, int] = MappingProxyType({})
 
 
 def words(sentence: str) -> list[str]:
@@ -71,25 +101,36 @@ def keeps(sentence: str, row: Mapping[str, Any]) -> bool:
     return states_relation(sentence, row["subject"], row["object"], row["label"])
 
 
-def acceptable(sentence: str, row: Mapping[str, Any]) -> bool:
-    """Whether a generated text may replace a sentence of the row.
+def rejection(sentence: str, row: Mapping[str, Any]) -> Rejection | None:
+    """Say why a generated text may not replace a sentence of the row; None when it may.
 
-    One line of at most six words more than the longest sentence of the row, without a second sentence; both objects
-    and the predicted relation are in it, no word is (going by word lists) a new noun or adjective, and it is not one
-    of the row's sentences but for case and punctuation.
+    One line of at least three and at most six words more than the longest sentence of the row ("length"), without a
+    second sentence ("not_one_sentence"), and not one of the row's sentences but for case and punctuation ("unchanged");
+    it does not go round in circles ("repetitive"), no word is (going by word lists) a new noun or adjective
+    ("new_words"), and both objects and the predicted relation are in it ("relation_not_stated").
     """
     originals = [words(original) for original in row["sentences"]]
-    count = len(words(sentence))
-    return (
-        sentence == " ".join(sentence.split())
-        and 3 <= count <= min(_MAX_WORDS, 6 + max(map(len, originals)))
-        and re.fullmatch(r"[^\W_].*[\w\"')]\s*[.!]?", sentence) is not None
-        and re.search(r"[.!?:;|<>\[\]{}\"]\s", unpunctuated(sentence, row["subject"], row["object"])) is None
-        and words(sentence) not in originals
-        and not _repeats(row, sentence)
-        and not _added(row, sentence)
-        and keeps(sentence, row)
-    )
+    bare = unpunctuated(sentence, row["subject"], row["object"])
+    if not 3 <= len(words(sentence)) <= min(_MAX_WORDS, 6 + max(map(len, originals))):
+        return "length"
+    if (
+        sentence != " ".join(sentence.split())
+        or not re.fullmatch(r"[^\W_].*[\w\"')]\s*[.!]?", sentence)
+        or re.search(r"[.!?:;|<>\[\]{}\"]\s", bare)
+    ):
+        return "not_one_sentence"
+    if words(sentence) in originals:
+        return "unchanged"
+    if _repeats(row, sentence):
+        return "repetitive"
+    if _added(row, sentence):
+        return "new_words"
+    return None if keeps(sentence, row) else "relation_not_stated"
+
+
+def acceptable(sentence: str, row: Mapping[str, Any]) -> bool:
+    """Whether a generated text may replace a sentence of the row: there is no ``rejection`` of it."""
+    return rejection(sentence, row) is None
 
 
 def _repeats(row: Mapping[str, Any], sentence: str) -> bool:
@@ -144,11 +185,16 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
     if reason := hopeless(row):
         return Choice(originals, reason)
     fresh: dict[tuple[str, ...], str] = {}
+    acceptable_rewrites, rejected = 0, Counter[Rejection]()
     for candidate in candidates:
-        if acceptable(candidate, row):
+        if refusal := rejection(candidate, row):
+            rejected[refusal] += 1
+        else:
+            acceptable_rewrites += 1
             fresh.setdefault(tuple(words(candidate)), candidate)
+    counts = acceptable_rewrites, dict(sorted(rejected.items()))
     if not fresh:
-        return Choice(originals, "no_valid_rewrite")
+        return Choice(originals, "no_valid_rewrite" if rejected else "no_readable_answer", *counts)
     kept = {tuple(words(sentence)): sentence for sentence in originals if keeps(sentence, row)}
     # A sentence far from every original is the likeliest to lower mBLEU-4 in any combination.
     pool = sorted(fresh.values(), key=lambda text: (_likeness(text, originals), text))[:MAX_POOL]
@@ -158,8 +204,8 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
         found = (round(mbleu4(three), 9), sum(sentence not in originals for sentence in three), three)
         best = min(best, found) if best else found
     if best is None or best[0] >= before - MIN_GAIN:
-        return Choice(originals, "not_more_diverse")
-    return Choice(_in_place(originals, best[2]), "accepted")
+        return Choice(originals, "not_more_diverse", *counts)
+    return Choice(_in_place(originals, best[2]), "accepted", *counts)
 
 
 def _likeness(sentence: str, originals: Sequence[str]) -> float:
@@ -182,11 +228,23 @@ def _in_place(originals: Sequence[str], chosen: Sequence[str]) -> list[str]:
     return placed
 
 
-def refined(row: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
-    """The row with its refined sentences, "accepted", "reason" and the "original" three."""
-    accepted = choice.reason == "accepted"
-    extra = {"sentences": choice.sentences, "accepted": accepted, "reason": choice.reason}
-    return {**row, **extra, "original": list(row["sentences"])}
+def refined(row: Mapping[str, Any], choice: Choice, readings: Sequence[Reading] = ()) -> dict[str, Any]:
+    """Make the refined row of a task 3 row, in the form of the table at the top.
+
+    ``readings`` are those of all answers to the row, of unreadable ones too; none where nothing was asked.
+    """
+    unreadable = Counter(reading.unreadable for reading in readings if reading.unreadable)
+    return {
+        **row,
+        "sentences": choice.sentences,
+        "accepted": choice.reason == "accepted",
+        "reason": choice.reason,
+        "original": list(row["sentences"]),
+        "readable_answers": len(readings) - unreadable.total(),
+        "unreadable_answers": dict(sorted(unreadable.items())),
+        "acceptable_rewrites": choice.acceptable_rewrites,
+        "rejected_rewrites": dict(choice.rejected_rewrites),
+    }
 
 
 def select(rows: Sequence[Mapping[str, Any]], count: int, seed: int) -> set[str]:
@@ -198,3 +256,20 @@ def select(rows: Sequence[Mapping[str, Any]], count: int, seed: int) -> set[str]
 def tally(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Number of refined rows for each reason that occurs, the most frequent first."""
     return dict(Counter(row["reason"] for row in rows).most_common())
+
+
+def tally_answers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """Number of answers and of rewrites read from them in refined rows, by what became of them.
+
+    Keys are ("answers", "readable" or why not) and ("rewrites", "acceptable" or why not), the good ones first and then
+    the most frequent.
+    """
+    rows = list(rows)
+    unreadable, rejected = Counter[str](), Counter[str]()
+    for row in rows:
+        unreadable.update(row["unreadable_answers"])
+        rejected.update(row["rejected_rewrites"])
+    found = {("answers", "readable"): sum(row["readable_answers"] for row in rows)}
+    found |= {("answers", f"unreadable: {reason}"): number for reason, number in unreadable.most_common()}
+    found["rewrites", "acceptable"] = sum(row["acceptable_rewrites"] for row in rows)
+    return found | {("rewrites", f"rejected: {reason}"): number for reason, number in rejected.most_common()}

@@ -5,15 +5,17 @@ the same rows as one that was not. The draw depends on ``batch_size``: the rows 
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from vsd_utils.chat import end_tokens, render
+from vsd_utils.chat_answers import Prompt, read
+from vsd_utils.errors import VsdError
 from vsd_utils.refinement import check, choose, hopeless, refined
 
 # Each pair is a sentence and a rewrite of it; the second turns the order round, so that the model sees it may.
@@ -62,7 +64,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: Literal["sentence", "set"]
+    prompt: Prompt
     candidates: int = Field(ge=1)
     temperature: float = Field(gt=0)
     top_p: float = Field(gt=0, le=1)
@@ -71,7 +73,7 @@ class Settings(BaseModel):
     seed: int = Field(ge=0)
 
 
-def conversations(row: Mapping[str, Any], prompt: Literal["sentence", "set"]) -> list[list[dict[str, str]]]:
+def conversations(row: Mapping[str, Any], prompt: Prompt) -> list[list[dict[str, str]]]:
     """The chats that ask for rewrites of a row: one for each distinct sentence, or one for the three together."""
     sentences = [sentence for sentence in dict.fromkeys(row["sentences"]) if sentence]
     if prompt == "set":
@@ -113,32 +115,35 @@ def refine(
         texts = generate(
             [chat for _, chat in chats], model, tokenizer, settings, int.from_bytes(digest[:8], "big") >> 1
         )
-        drawn: dict[str, list[str]] = {row["id"]: [] for row in batch}
-        for (identity, _), answers in zip(chats, texts, strict=True):
-            drawn[identity] += [line for answer in answers for line in lines(answer, settings.prompt)]
-        yield [refined(row, choose(row, drawn[row["id"]])) for row in batch if row["id"] not in done]
+        answers: dict[str, list[str | None]] = {row["id"]: [] for row in batch}
+        for (identity, _), of_chat in zip(chats, texts, strict=True):
+            answers[identity] += of_chat
+        yield [_judged(row, answers[row["id"]], settings.prompt) for row in batch if row["id"] not in done]
 
 
-def lines(answer: str, prompt: Literal["sentence", "set"]) -> list[str]:
-    """The sentences of an answer: its first line, or each of its lines without a leading number or bullet."""
-    found = [" ".join(line.split()) for line in answer.splitlines() if line.strip()]
-    if prompt == "sentence":
-        return found[:1]
-    return [re.sub(r"^(\d+[.)]|[-*•])\s+", "", line) for line in found]
+def _judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> dict[str, Any]:
+    readings = [read(answer, prompt, [row["subject"], row["object"]]) for answer in answers]
+    return refined(row, choose(row, [sentence for reading in readings for sentence in reading.sentences]), readings)
 
 
 def generate(
     chats: Sequence[Sequence[dict[str, str]]], model: Any, tokenizer: Any, settings: Settings, seed: int
-) -> list[list[str]]:
-    """Sample ``settings.candidates`` answers to every chat; an answer that was cut off is left out.
+) -> list[list[str | None]]:
+    """Sample ``settings.candidates`` answers to every chat; in place of one that was cut off stands None.
 
     What all chats begin with (system message, examples) is run through the model once for all of them, and what the
-    candidates of a chat begin with, once for them.
+    candidates of a chat begin with, once for them. Raises ``VsdError`` if the tokenizer is not the model's.
     """
     if not chats:
         return []
-    texts = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
+    texts = render(chats, tokenizer)
     ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    known = model.get_input_embeddings().weight.shape[0]
+    if unknown := {token for row in ids for token in row if token >= known}:
+        raise VsdError(
+            f"the refiner knows {known} tokens, but its tokenizer writes number {max(unknown)}: they do not belong "
+            "together. Put the tokenizer's files that were published with the model beside its weights."
+        )
     common = 0
     while common < min(map(len, ids)) - 1 and len({row[common] for row in ids}) == 1:
         common += 1
@@ -147,7 +152,7 @@ def generate(
     padded = [row[:common] + [tokenizer.pad_token_id] * (width + common - len(row)) + row[common:] for row in ids]
     mask = [[1] * common + [0] * (width + common - len(row)) + [1] * (len(row) - common) for row in ids]
     prompt, attention = torch.tensor(padded, device=model.device), torch.tensor(mask, device=model.device)
-    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id, *_as_list(model.generation_config.eos_token_id)} - {None}
+    ends = {*end_tokens(model, tokenizer), tokenizer.pad_token_id}
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.inference_mode(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -168,12 +173,11 @@ def generate(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=sorted(ends),
         )
-    answers = []
+    answers: list[str | None] = []
     for row in output[:, prompt.shape[1] :].tolist():
         whole = any(token in ends for token in row)
         answers.append(tokenizer.decode(row, skip_special_tokens=True).strip() if whole else None)
-    groups = (answers[i : i + settings.candidates] for i in range(0, len(answers), settings.candidates))
-    return [[answer for answer in group if answer is not None] for group in groups]
+    return [answers[i : i + settings.candidates] for i in range(0, len(answers), settings.candidates)]
 
 
 def _read(model: Any, prompt: torch.Tensor, attention: torch.Tensor, common: int) -> Any:
@@ -196,7 +200,3 @@ def _read(model: Any, prompt: torch.Tensor, attention: torch.Tensor, common: int
         )
         cache = read.past_key_values
     return cache
-
-
-def _as_list(value: int | list[int] | None) -> list[int]:
-    return value if isinstance(value, list) else [] if value is None else [value]
