@@ -23,7 +23,6 @@ from vsd_utils.images import (
     contact_sheet,
     draw_boxes,
     empty_canvas,
-    index_photos,
 )
 from vsd_utils.params import compose
 from vsd_utils.paths import annotation_file
@@ -299,36 +298,6 @@ def test_a_contact_sheet_shows_every_image_in_order() -> None:
     found = [sheet.getpixel(centre) for centre in centres]
     expected = [Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in [*colours, "white"]]
     assert found == expected
-
-
-def test_photos_are_found_by_id(tmp_path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    photos = tmp_path / "photos"
-    for place in (
-        elsewhere / "2345.jpg",
-        photos / "VG_100K" / "1.jpg",
-        photos / "4321_0a1b2c.jpg",
-        photos / "nyu_0007.PNG",
-    ):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch()
-    (photos / "notes.txt").touch()
-    (photos / "VG_100K_2").symlink_to(elsewhere)
-    index = index_photos(photos)
-    wanted = {
-        "1": "VG_100K/1.jpg",
-        "2345": "VG_100K_2/2345.jpg",
-        "4321_0a1b2c.jpg": "4321_0a1b2c.jpg",
-        "nyu_0007.PNG": "nyu_0007.PNG",
-        "nyu_0007": "nyu_0007.PNG",
-    }
-    assert {name: index[name].as_posix() for name in wanted} == wanted
-    assert "notes" not in index
-    (elsewhere / "1.png").touch()
-    with pytest.raises(VsdError, match=r"both VG_100K/1.jpg and VG_100K_2/1.png could be the photo of '1'. Keep one"):
-        index_photos(photos)
-    with pytest.raises(VsdError, match=r"nowhere: no such folder of photos. Set fetch.photos"):
-        index_photos(tmp_path / "nowhere")
 
 
 def test_ids_that_are_no_file_names_keep_their_own_pictures(tmp_path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from hypothesis import strategies as st
 from vsd_utils import preflight
 from vsd_utils.annotations import SPLITS, load_items, load_pairs
 from vsd_utils.errors import VsdError
-from vsd_utils.fetch import AUTHORS_FILES, _take, git_blob, split_images
-from vsd_utils.images import index_photos
-from vsd_utils.origin import describe
+from vsd_utils.fetch import AUTHORS_FILES, _admit, _take, git_blob, split_images
+from vsd_utils.files import read_json
+from vsd_utils.origin import LEFT_OUT, describe
 from vsd_utils.params import compose
 from vsd_utils.paths import annotation_file
+from vsd_utils.photos import index_photos, photo_of
 from vsd_utils.scenes import write_split
 from vsd_utils.sections import Params
 
@@ -30,6 +30,12 @@ def params(profile: str, **changes: Any) -> Params:
         section, name = place.split("__")
         content[section][name] = value
     return Params.model_validate(content)
+
+
+def take(source: Path, target: Path, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """Fetch annotations without photos from one folder into another."""
+    settings = params("layout", fetch__annotations=str(source), **{"fetch__own_split": False} | changes).fetch
+    return _take(settings, seed, _admit(settings), target)
 
 
 @given(st.integers(1, 400), st.tuples(*[st.integers(1, 99)] * 3), st.integers(0, 99))
@@ -46,8 +52,8 @@ def test_a_split_has_every_image_once_and_the_sizes_asked_for(count, shares, see
 
 
 def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
-    settings = params("layout", fetch__annotations=str(real_vsd)).fetch
-    record = _take(settings, 0, None, tmp_path / "one")
+    record = take(real_vsd, tmp_path / "one", fetch__own_split=True)
+    assert record["left_out"] == {"val": 0}
     assert record["authors_files"] is True
     assert record["images"] == {"train": 1756, "val": 293, "test": 878}  # 60, 10 and 30 % of 2,927
     assert "the authors' files, split here by image; boxes on an empty canvas" in describe(record)
@@ -62,11 +68,11 @@ def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
     assert {item.img_id: item for item in kept} == whole
 
     def digests(name: str, seed: int) -> list[str]:
-        _take(settings, seed, None, tmp_path / name)
-        return [git_blob(path) for path in sorted((tmp_path / name).rglob("*.json"))]
+        take(real_vsd, tmp_path / name, seed, fetch__own_split=True)
+        return [git_blob(path) for path in sorted((tmp_path / name).glob("*/*.json"))]
 
     assert len(digests("again", 0)) == 6
-    assert digests("again", 0) == [git_blob(path) for path in sorted((tmp_path / "one").rglob("*.json"))]
+    assert digests("again", 0) == [git_blob(path) for path in sorted((tmp_path / "one").glob("*/*.json"))]
     assert not {*digests("other", 1)} & {*digests("again", 0)}
 
 
@@ -108,49 +114,55 @@ def sources(tmp_path) -> Path:
 
 
 def test_given_splits_are_copied_as_they_are(sources, tmp_path) -> None:
-    settings = params("paper", fetch__annotations=str(sources)).fetch
-    record = _take(settings, 0, None, tmp_path / "taken")
+    record = take(sources, tmp_path / "taken")
     assert record["images"] == {"train": 3, "val": 3, "test": 3}
     assert record["authors_files"] is False
-    assert "files that are not the authors', by their digests, the authors' splits; photos" in describe(record)
-    copied = {path.relative_to(tmp_path / "taken"): path.read_bytes() for path in (tmp_path / "taken").rglob("*.json")}
+    assert "files that are not the authors', by their digests, the authors' splits; boxes on" in describe(record)
+    copied = {path.relative_to(tmp_path / "taken"): path.read_bytes() for path in (tmp_path / "taken").glob("*/*.json")}
     assert copied == {path.relative_to(sources): path.read_bytes() for path in sources.rglob("*.json")}
     assert len(copied) == 6
 
 
-def test_broken_items_stop_an_own_split_or_stay_in_it_to_be_counted(sources, tmp_path) -> None:
-    settings = params("layout", fetch__annotations=str(sources)).fetch
+def test_images_left_out_of_an_own_split_are_counted_where_they_came_from(sources, tmp_path) -> None:
     path = annotation_file(1, "val", sources)
     path.write_text(json.dumps([*json.loads(path.read_text()), {"img_id": "broken", "captions": []}, "no item"]))
-    with pytest.raises(VsdError, match=r"val.json, item 3 \(img_id 'broken'\): key 'triple_list' is missing"):
-        _take(settings, 0, None, tmp_path / "taken")
-    _take(settings, 0, [], tmp_path / "taken")
-    skipped: list[str] = []
-    kept = [item for split in SPLITS for item in load_items(annotation_file(1, split, tmp_path / "taken"), skipped)]
+    even = {"fetch__own_split": True, "fetch__skip_invalid": True, "fetch__shares": dict.fromkeys(SPLITS, 1)}
+    record = take(sources, tmp_path / "taken", **even)
+    assert record["left_out"] == {"val": 2}
+    assert record["images"] == dict.fromkeys(SPLITS, 1)
+    kept = [item for split in SPLITS for item in load_items(annotation_file(1, split, tmp_path / "taken"))]
     assert sorted(item.img_id for item in kept) == ["val0", "val1", "val2"]
-    assert len(skipped) == 2
+    left_out = read_json(tmp_path / "taken" / LEFT_OUT)
+    assert [(row["img_id"], len(row["problems"])) for row in left_out["val"]] == [("broken", 2), (None, 1)]
+    path.write_text(json.dumps(json.loads(path.read_text())[:1]))
+    with pytest.raises(VsdError, match=r"1 images are too few for three splits"):
+        take(sources, tmp_path / "taken", **even)
 
 
-def test_the_preflight_names_everything_missing_at_once(sources, tmp_path) -> None:
-    photos = tmp_path / "photos"
-    wanted = params("paper", fetch__annotations=str(sources), fetch__photos=str(photos))
-    first, second = (annotation_file(version, "train", sources) for version in (1, 2))
-    first.unlink()
-    second.unlink()
-    found = preflight.problems(wanted)
-    for number, said in enumerate((f"{first}: no such", f"{second}: no such", f"{photos}: no such folder of photos")):
-        assert found[number].startswith(said)
+def test_the_preflight_writes_the_same_bytes_whatever_the_parameters(tmp_path, monkeypatch) -> None:
+    written = []
+    for rank in (8, 512):
+        monkeypatch.setattr(preflight, "PREFLIGHT", tmp_path / "preflight.json")
+        monkeypatch.setattr(preflight, "load", lambda rank=rank: params("smoke", finetune__lora_rank=rank))
+        preflight.main()
+        written.append((tmp_path / "preflight.json").read_bytes())
+    assert json.loads(written[0]) == {"missing": []}
+    assert written[0] == written[1]
+    wrong = params("smoke", refiner__source="folder", refiner__name="~/no such model")
+    monkeypatch.setattr(preflight, "load", lambda: wrong)
+    with pytest.raises(
+        VsdError, match=r"no such model: no config.json there. Set refiner.name to the folder of a check"
+    ):
+        preflight.main()
+    assert list(tmp_path.iterdir()) == []  # what an earlier run said is no longer true
 
-    photos.mkdir()
-    for name in ("val0.jpg", "val1.png", "test2.jpeg"):
-        (photos / name).touch()
-    shutil.copy(annotation_file(1, "val", sources), first)
-    absent, *rest = (line for line in preflight.problems(wanted) if not line.startswith(str(second)))
-    assert absent.startswith(f"{photos}: 3 of 6 photos are missing: test0, test1, val2. They come from Visual Genome")
-    shutil.copy(annotation_file(2, "val", sources), second)
-    for name in ("val2.jpg", "test0.jpg", "test1.jpg"):
-        (photos / name).touch()
-    assert preflight.problems(wanted) == rest
+
+def test_a_linked_data_folder_is_refused_with_what_works(tmp_path, monkeypatch) -> None:
+    (tmp_path / "data").symlink_to(tmp_path)
+    monkeypatch.setattr(preflight, "DATA", tmp_path / "data")
+    (line,) = preflight.problems(params("smoke"))
+    assert line.startswith(f"{tmp_path / 'data'}: is a link")
+    assert "dvc config --local cache.type symlink" in line
 
 
 def test_the_preflight_knows_what_the_paper_needs_of_a_gpu() -> None:
@@ -181,5 +193,4 @@ def test_every_rendered_scene_is_found_by_its_id(tmp_path) -> None:
         assert len(pairs) == 9
         assert not ids & {one.img_id for one, _ in pairs}
         ids |= {one.img_id for one, _ in pairs}
-    assert ids <= index.keys()
-    assert len({index[name] for name in ids}) == 27
+    assert len({photo_of(name, tmp_path / "images", index) for name in ids}) == 27

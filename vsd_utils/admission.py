@@ -94,9 +94,8 @@ def complaints(admitted: Admission, settings: Fetch) -> list[str]:
         return []
     found = [*empty]
     if missing:
-        wanted = len(missing) + sum(map(len, admitted.pairs.values()))
         found.append(
-            f"{user_path(str(settings.photos))}: {len(missing):,} of {wanted:,} photos are missing: "
+            f"{user_path(str(settings.photos))}: {len(missing):,} photos are missing: "
             f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. They come from Visual Genome, "
             "SpatialSense (Flickr) and NYU (Zenodo record 8104370)."
         )

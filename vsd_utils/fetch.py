@@ -24,7 +24,7 @@ from vsd_utils.files import sha256, write_json
 from vsd_utils.origin import LEFT_OUT, SOURCE, describe
 from vsd_utils.params import load
 from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, user_path
-from vsd_utils.sections import Fetch, Params, Splits
+from vsd_utils.sections import Fetch, Params
 
 # Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
 AUTHORS_FILES = {
@@ -48,7 +48,7 @@ def fetch(params: Params) -> dict[str, Any]:
     for folder in (ANNOTATIONS, IMAGES):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    record = _take(settings, params.seed, admitted) if admitted else _render(settings, params.seed)
+    record = _take(settings, params.seed, admitted, ANNOTATIONS) if admitted else _render(settings, params.seed)
     record["files"] = {
         path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.glob("*/*.json"))
     }
@@ -56,11 +56,10 @@ def fetch(params: Params) -> dict[str, Any]:
     return record
 
 
-def split_images(ids: list[str], shares: Splits, seed: int) -> dict[str, str]:
-    """Assign every image to one split, at random by ``seed``, each split getting its part of the ``shares``."""
+def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dict[str, str]:
+    """Assign every image to one split, at random by ``seed``; ``shares`` are the parts of train, val and test."""
     order = np.random.default_rng(seed).permutation(len(ids))
-    parts = [shares.train, shares.val, shares.test]
-    ends = np.rint(np.cumsum(parts) / sum(parts) * len(ids)).astype(int)
+    ends = np.rint(np.cumsum(shares) / sum(shares) * len(ids)).astype(int)
     return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
 
 
@@ -82,16 +81,18 @@ def _admit(settings: Fetch) -> Admission:
     return admitted
 
 
-def _take(settings: Fetch, seed: int, admitted: Admission, target: Path = ANNOTATIONS) -> dict[str, Any]:
+def _take(settings: Fetch, seed: int, admitted: Admission, target: Path) -> dict[str, Any]:
     files = source_files(settings)
     folder = user_path(str(settings.annotations))
     splits = admitted.pairs
     if settings.own_split:
         (pairs,) = splits.values()
-        where = split_images(sorted(first.img_id for first, _ in pairs), settings.shares, seed)
+        shares = settings.shares
+        ids = sorted(first.img_id for first, _ in pairs)
+        where = split_images(ids, (shares.train, shares.val, shares.test), seed)
         splits = {split: [pair for pair in pairs if where[pair[0].img_id] == split] for split in SPLITS}
         if not all(splits.values()):
-            raise VsdError(f"{len(pairs)} images are too few for three splits with the shares {settings.shares}")
+            raise VsdError(f"{len(pairs)} images are too few for three splits with these fetch.shares: {shares}")
     rows = left_out(admitted, settings)
     for split, pairs in splits.items():
         for version in (1, 2):

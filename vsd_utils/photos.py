@@ -23,13 +23,14 @@ from PIL.GifImagePlugin import GifImageFile
 from vsd_utils.errors import VsdError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 89_478_485  # Pillow's own limit, from which on it warns: 256 MB as RGB
 MAX_SIDE = 65_500  # of the JPEG that a picture with boxes is written to
 SAME_COLOUR = 2  # of 255: two programs' sRGB differ by as much
 
-# Refused below with the file's name. As a warning it would be printed once, by whichever photo came first.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Both are dealt with below, the first as an error with the file's name. The warnings name no file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 def index_photos(folder: Path) -> dict[str, list[Path]]:
