@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils import preflight, scenes
+from vsd_utils import environment, preflight, scenes
 from vsd_utils.annotations import SPLITS, load_items, load_pairs
 from vsd_utils.errors import VsdError
 from vsd_utils.files import read_json, sha256, write_json
@@ -108,6 +108,7 @@ def git_blob(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.fetch")
     try:
         made = fetch(load())
     except VsdError as error:

@@ -2,10 +2,12 @@
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -28,6 +30,15 @@ COLOURS = {
 }
 
 
+@contextmanager
+def default_look() -> Iterator[None]:
+    """Draw with matplotlib's own defaults, whatever matplotlibrc or style is in force outside."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@default_look()
 def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """F1 of each relation, by system."""
     shown = {name: scores for name, scores in systems.items() if scores["task1"]["f1_per_relation"]}
@@ -44,6 +55,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@default_look()
 def confusion(scores: Mapping[str, Any], title: str) -> Figure:
     """Task 1: annotated relations against predicted ones, in triples; shade is the share of the row."""
     counts = np.array(scores["task1"]["confusion"])
@@ -66,6 +78,7 @@ def confusion(scores: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+@default_look()
 def losses(folder: Path) -> Figure:
     """Training and validation loss, from what DVCLive logged below ``folder``."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -83,6 +96,7 @@ def losses(folder: Path) -> Figure:
     return figure
 
 
+@default_look()
 def refinement(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Figure:
     """Task 3 of the images that were rewritten, before and after: diversity and correctness, means with 95 % intervals.
 
@@ -108,6 +122,7 @@ def refinement(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str,
     return figure
 
 
+@default_look()
 def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Task 2, each image: SPICE of sentences that state the annotated relation, and of those that do not."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -123,6 +138,7 @@ def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
     return figure
 
 
+@default_look()
 def examples(
     samples: Sequence[Sample],
     items: Mapping[str, Mapping[str, Any]],
@@ -168,6 +184,7 @@ def example(axis: Axes, sample: Sample, item: Mapping[str, Any], refined: Mappin
     axis.text(0.0, -0.03, text, transform=axis.transAxes, va="top", fontsize=6.5)
 
 
+@default_look()
 def save(figure: Figure, name: str, note: str, folder: Path) -> None:
     """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure.
 

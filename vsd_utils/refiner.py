@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from vsd_utils import smollm
+from vsd_utils import environment, smollm
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
 from vsd_utils.paths import REFINER_MODEL, ROOT
@@ -44,6 +44,7 @@ def _from(target: Path, folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.refiner")
     try:
         chosen = load().refiner
         prepare(chosen.source, chosen.name, chosen.revision, REFINER_MODEL)
