@@ -220,7 +220,6 @@ def hostile(tmp_path) -> dict[str, str]:
         "PYTHONOPTIMIZE": "1",
         "PYTHONWARNINGS": "error",
         "PYTHONIOENCODING": "latin-1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         **dict.fromkeys(("LC_ALL", "LANG", "LC_NUMERIC"), "de_DE.UTF-8"),
         "TZ": "Asia/Tokyo",
         **dict.fromkeys(("COLUMNS", "LINES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "FORCE_COLOR", "NO_COLOR"), "7"),

@@ -17,7 +17,7 @@ from vsd_utils.paths import ROOT, SETTINGS
 # What it is for -> names; * stands for any letters. What a new feature has to be told by a variable is added here.
 PASSED = {
     "programs, libraries, folders": "PATH LD_LIBRARY_PATH LD_PRELOAD DYLD_* HOME USER LOGNAME TMPDIR TEMP TMP "
-    "XDG_CACHE_HOME XDG_DATA_HOME XDG_RUNTIME_DIR JAVA_HOME",
+    "XDG_CACHE_HOME XDG_DATA_HOME XDG_RUNTIME_DIR JAVA_HOME PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX",
     "this project, DVC, git": "VSD_* DVC_* DVCLIVE_* GIT_*",
     "proxies": "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy",
     "certificates, package indexes": "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC UV_* PIP_*",
@@ -65,6 +65,5 @@ def enter(module: str) -> None:
     """
     if os.environ.pop("VSD_SETTLED_BY", None) == str(os.getpid()):
         return
-    (SETTINGS / "matplotlib").mkdir(parents=True, exist_ok=True)
     variables = settled(os.environ) | {"VSD_SETTLED_BY": str(os.getpid())}
     os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], variables)

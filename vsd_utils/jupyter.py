@@ -1,8 +1,8 @@
 """Jupyter without the user's settings: a kernel of this very interpreter, pages from nbconvert's own templates."""
 
 from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.paths import ENV_JUPYTER_PATH
 from nbconvert import HTMLExporter
 

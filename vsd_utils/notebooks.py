@@ -25,7 +25,15 @@ from vsd_utils import environment, imports, progress  # noqa: E402
 from vsd_utils.errors import VsdError  # noqa: E402
 from vsd_utils.files import replacing, write_text  # noqa: E402
 from vsd_utils.params import SHARED, load  # noqa: E402
-from vsd_utils.paths import BASE_MODEL, CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, REFINER_MODEL, ROOT  # noqa: E402
+from vsd_utils.paths import (  # noqa: E402
+    BASE_MODEL,
+    CLEAN_NOTEBOOKS,
+    EXECUTED_NOTEBOOKS,
+    NOTEBOOKS,
+    REFINER_MODEL,
+    ROOT,
+    SETTINGS,
+)
 
 SOURCES = {
     "convert": "01_convert_data.ipynb",
@@ -87,6 +95,7 @@ def run(stage: str) -> None:
 
     target = EXECUTED_NOTEBOOKS / SOURCES[stage]
     target.parent.mkdir(parents=True, exist_ok=True)
+    SETTINGS.mkdir(parents=True, exist_ok=True)  # IPython makes its own folder only in one that is there
     model = REFINER_MODEL if stage == "refine" else BASE_MODEL
     quantized = imports.may_be_quantized(given.get("quantization", "none"), model)
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
