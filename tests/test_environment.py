@@ -1,7 +1,9 @@
 """One set of versions: pyproject.toml pins it, the lock and the conda file say the same."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -113,3 +115,12 @@ def test_make_help_lists_every_target() -> None:
     assert all(len(text) > 5 for text in listed.values())
     for target in phony:
         assert re.search(rf"^{target}:.*## {re.escape(listed[target])}$", makefile, re.MULTILINE)
+
+
+def test_make_says_at_once_what_a_zip_download_lacks(tmp_path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    alone = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = subprocess.run(["make", "repro"], cwd=tmp_path, capture_output=True, text=True, env=alone)
+    assert done.returncode == 2
+    assert "git init && git add --all && git commit" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"Makefile"}

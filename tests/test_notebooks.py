@@ -11,11 +11,13 @@ from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from ruamel.yaml import YAML
 
 from vsd_utils.environment import settled
 from vsd_utils.errors import VsdError
+from vsd_utils.jupyter import KernelManager
 from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
 from vsd_utils.params import SHARED, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
@@ -279,6 +281,12 @@ def test_a_run_gives_the_same_bytes_whatever_the_environment_holds(checkout, tmp
     for text in (found[0][0].decode(), page):
         assert "goes on after" not in text
         assert str(checkout) not in text
+
+
+def test_the_kernel_is_this_very_python_whatever_is_installed(hostile, monkeypatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", hostile["JUPYTER_PATH"])
+    assert AsyncKernelManager(kernel_name="python3").kernel_spec.argv[0] == "/no/such/python"
+    assert KernelManager(kernel_name="python3").kernel_spec.argv[0] == sys.executable
 
 
 def test_what_a_user_needs_is_passed_on() -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from vsd_utils import git
 from vsd_utils.annotations import SPLITS, load_items
 from vsd_utils.errors import VsdError
 from vsd_utils.images import index_photos
@@ -22,8 +23,8 @@ SAMPLE_BYTES = 150_000  # a photo with boxes drawn on it
 
 
 def problems(params: Params) -> list[str]:
-    """Everything missing: annotations, photos, disk space, GPU memory. Empty when the run can start."""
-    return [*_annotations(params), *_disk(params), *_gpu(params)]
+    """Everything missing: annotations, photos, disk space, GPU memory, a commit. Empty when the run can start."""
+    return [*_annotations(params), *_disk(params), *_gpu(params), *_commit()]
 
 
 def _annotations(params: Params) -> list[str]:
@@ -85,6 +86,12 @@ def _gpu(params: Params) -> list[str]:
         f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set finetune.quantization=4bit, a smaller "
         "finetune.batch_size (with more accumulation) or finetune.checkpointing=true"
     ]
+
+
+def _commit() -> list[str]:
+    if git.NOTHING_COMMITTED not in git.commit(ROOT):
+        return []
+    return [f"{ROOT}: a git repository where {git.NOTHING_COMMITTED}. DVCLive, which logs the training, needs a commit"]
 
 
 def _gpu_gib() -> float:
