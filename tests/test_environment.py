@@ -18,6 +18,7 @@ from vsd_utils.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+SOURCES = packages_distributions()  # top-level name -> packages that install it
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
@@ -73,12 +74,11 @@ def test_what_the_code_imports_is_a_direct_dependency(folder) -> None:
     # What another package brings along may be gone with its next version.
     files = [path for kind in ("*.py", "*.ipynb") for path in (ROOT / folder).rglob(kind)]
     allowed = pins(PROJECT["dependencies"] if folder in ("vsd_utils", "notebooks") else DIRECT)
-    sources = packages_distributions()
     undeclared = {
         name: str(path.relative_to(ROOT))
         for path in files
         for name in third_party(path)
-        if not {re.sub(r"[-_.]+", "-", source).lower() for source in sources.get(name, [])} & allowed.keys()
+        if not {re.sub(r"[-_.]+", "-", source).lower() for source in SOURCES.get(name, [])} & allowed.keys()
     }
     assert files
     assert undeclared == {}

@@ -12,13 +12,14 @@ from typing import Any
 import nbformat
 import pytest
 from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from ruamel.yaml import YAML
 
 from vsd_utils.environment import settled
 from vsd_utils.errors import VsdError
 from vsd_utils.jupyter import KernelManager
-from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
+from vsd_utils.notebooks import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
 from vsd_utils.params import SHARED, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
 from vsd_utils.progress import LINE
@@ -283,8 +284,11 @@ def test_a_run_gives_the_same_bytes_whatever_the_environment_holds(checkout, tmp
         assert str(checkout) not in text
 
 
-def test_the_kernel_is_this_very_python_whatever_is_installed(hostile, monkeypatch) -> None:
+def test_kernels_and_templates_that_others_installed_are_not_taken(hostile, monkeypatch) -> None:
+    page = as_html(new_notebook())
     monkeypatch.setenv("JUPYTER_PATH", hostile["JUPYTER_PATH"])
+    assert HTMLExporter().from_notebook_node(new_notebook())[0] == "mine"
+    assert as_html(new_notebook()) == page
     assert AsyncKernelManager(kernel_name="python3").kernel_spec.argv[0] == "/no/such/python"
     assert KernelManager(kernel_name="python3").kernel_spec.argv[0] == sys.executable
 
