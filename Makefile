@@ -17,10 +17,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-repro: .venv/ready  ## run the pipeline: data, models, adapter, predictions, scores, tables, notebooks
+repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions, scores, tables, notebooks
 	dvc repro
 
-test: .venv/ready  ## run all tests, the smoke pipeline included
+test: .git .venv/ready  ## run all tests, the smoke pipeline included
 	pytest
 
 lint: .venv/ready  ## ruff and mypy
@@ -40,6 +40,11 @@ lock: .venv/ready  ## resolve requirements.lock again after a change of pyprojec
 
 clean:  ## remove the environment and unfinished work; data, models and reports stay
 	rm -rf .venv .tools work
+
+# Said before the environment is made: DVC, and the tests, need a repository.
+.git:
+	@git rev-parse --git-dir >/dev/null || { echo "error: DVC needs a git repository, and a ZIP download is none. Type:"; \
+		echo "  git init && git add --all && git commit --message start"; exit 2; }
 
 # Everything lies inside the checkout. The stamp is last, so an interrupted set-up starts over. Compiled here on all
 # cores, what the stages import need not be compiled by the first of them, one file after another.

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
+from ruamel.yaml import YAML
 
 from vsd_utils.notebooks import SOURCES
 from vsd_utils.paths import NOTEBOOKS, ROOT
 
 PACKAGE = ROOT / "vsd_utils"
-STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SCRIPTS = {"preflight": "preflight", "fetch": "fetch", "base": "base", "refiner": "refiner"}  # stage -> module it runs
+STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 
 
 @cache

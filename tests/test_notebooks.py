@@ -2,6 +2,8 @@
 
 import ast
 import re
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,11 +12,15 @@ from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from ruamel.yaml import YAML
 
+from vsd_utils.environment import settled
 from vsd_utils.errors import VsdError
-from vsd_utils.notebooks import SOURCES, check_parameters, clean, normalise, parameter_names
+from vsd_utils.jupyter import KernelManager
+from vsd_utils.notebooks import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
 from vsd_utils.params import SHARED, compose
 from vsd_utils.paths import NOTEBOOKS, ROOT
 from vsd_utils.progress import LINE
@@ -145,6 +151,7 @@ def test_streams_however_they_were_cut() -> None:
 
 PARAMETERS = "\n".join(f"{name} = ..." for name in parameter_names(source("convert")))
 WORK = """
+import os
 import random
 import sys
 import time
@@ -161,6 +168,8 @@ progress.SECONDS_BETWEEN_LINES = 0.0
 for step in progress.steps(range(2), "work", 3, done=1):
     time.sleep(0.3 * random.random())
 print(object(), {"b", "a", "c"})
+print(sorted(name for name in os.environ if not name.startswith("JPY_")))
+print(time.strftime("%H:%M", time.localtime(0)), os.environ["HF_TOKEN"], __debug__, len(sys.warnoptions))
 plt.plot([1, 3, 2])
 plt.show()
 pd.Series(p, name="value").to_frame()
@@ -179,7 +188,62 @@ def checkout(tmp_path_factory) -> Path:
     return root
 
 
-def run(checkout: Path, work: str, parameters: str = PARAMETERS) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def hostile(tmp_path) -> dict[str, str]:
+    """Variables and a home folder in which whatever can be set is set to something else."""
+    home, code = tmp_path / "home", tmp_path / "code"
+    starts_nothing = json.dumps({"argv": ["/no/such/python"], "display_name": "Mine", "language": "python"})
+    ugly = "figure.dpi: 200\naxes.facecolor: black\nno.such.key: 1\n"
+    files = {
+        "home/.local/share/jupyter/kernels/python3/kernel.json": starts_nothing,
+        "jupyter/kernels/python3/kernel.json": starts_nothing,
+        "home/.local/share/jupyter/nbconvert/templates/lab/index.html.j2": "mine",
+        "jupyter/nbconvert/templates/lab/index.html.j2": "mine",
+        "home/.jupyter/jupyter_nbconvert_config.py": "c.HTMLExporter.exclude_input = True",
+        "home/.ipython/profile_default/startup/00.py": "print('mine')\nopen = None",
+        "home/.ipython/profile_default/ipython_kernel_config.py": "c.InlineBackend.figure_formats = ['svg']",
+        "home/.config/matplotlib/matplotlibrc": ugly,
+        "mpl/matplotlibrc": "text.usetex: True",
+        "code/sitecustomize.py": "import warnings\nwarnings.simplefilter('ignore')",
+        "code/pandas.py": "raise ImportError('another pandas')",
+        "code/papermill.py": "raise ImportError('another papermill')",
+        "code/start.py": "raise ImportError('start-up')",
+        "a space/matplotlibrc": ugly,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(tmp_path / "a space"),
+        "JUPYTER_PATH": str(tmp_path / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
+        "JUPYTER_RUNTIME_DIR": "/no/such/folder",
+        "IPYTHONDIR": str(home / ".ipython"),
+        "IPYKERNEL_CELL_NAME": "mine",
+        "MPLCONFIGDIR": str(tmp_path / "mpl"),
+        "MATPLOTLIBRC": str(home / ".config/matplotlib/matplotlibrc"),
+        "MPLBACKEND": "pdf",
+        "PYTHONPATH": str(code),
+        "PYTHONSTARTUP": str(code / "start.py"),
+        "PYTHONHASHSEED": "7",
+        "PYTHONOPTIMIZE": "1",
+        "PYTHONWARNINGS": "error",
+        "PYTHONIOENCODING": "latin-1",
+        **dict.fromkeys(("LC_ALL", "LANG", "LC_NUMERIC"), "de_DE.UTF-8"),
+        "TZ": "Asia/Tokyo",
+        **dict.fromkeys(("COLUMNS", "LINES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "FORCE_COLOR", "NO_COLOR"), "7"),
+        "TERM": "dumb",
+        "TRANSFORMERS_VERBOSITY": "debug",
+        "TOKENIZERS_PARALLELISM": "true",
+        "CUBLAS_WORKSPACE_CONFIG": ":16:8",
+        "PANDAS_FUTURE_INFER_STRING": "0",
+    }
+
+
+def run(
+    checkout: Path, work: str, parameters: str = PARAMETERS, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a notebook by the command that the pipeline calls."""
     notebook = new_notebook(
         cells=[
@@ -191,15 +255,20 @@ def run(checkout: Path, work: str, parameters: str = PARAMETERS) -> subprocess.C
     )
     nbformat.write(clean(notebook), checkout / "data/notebooks/convert.ipynb")
     command = [sys.executable, "-m", "vsd_utils.notebooks", "run", "convert"]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    variables = {"PATH": os.environ["PATH"]} | (variables or {})
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=variables)
 
 
-def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
+def test_a_run_gives_the_same_bytes_whatever_the_environment_holds(checkout, tmp_path, hostile) -> None:
     executed = checkout / "data/executed" / SOURCES["convert"]
+    bare = {name: str(tmp_path) for name in ("HOME", "TMPDIR")}
     found = []
-    for _ in range(2):
-        done = run(checkout, WORK)
-        assert done.returncode == 0
+    for variables in (bare, hostile):
+        if variables is hostile:  # and what lies in the working folders
+            shutil.copytree(tmp_path / "jupyter/nbconvert/templates/lab", checkout / "lab")
+            shutil.copy(tmp_path / "mpl/matplotlibrc", checkout / "notebooks")
+        done = run(checkout, WORK, variables=variables | {"HF_TOKEN": "passed-on"})
+        assert done.returncode == 0, done.stderr
         # Progress is for whoever waits: on the terminal, not in the executed notebook.
         assert done.stderr.splitlines()[0] == "work: goes on after 1 of 3"
         assert LINE.sub("", done.stderr) == ""
@@ -220,6 +289,37 @@ def test_two_runs_of_a_notebook_are_the_same_bytes(checkout) -> None:
     for text in (found[0][0].decode(), page):
         assert "goes on after" not in text
         assert str(checkout) not in text
+
+
+def test_kernels_and_templates_that_others_installed_are_not_taken(hostile, monkeypatch) -> None:
+    page = as_html(new_notebook())
+    monkeypatch.setenv("JUPYTER_PATH", hostile["JUPYTER_PATH"])
+    assert HTMLExporter().from_notebook_node(new_notebook())[0] == "mine"
+    assert as_html(new_notebook()) == page
+    assert AsyncKernelManager(kernel_name="python3").kernel_spec.argv[0] == "/no/such/python"
+    assert KernelManager(kernel_name="python3").kernel_spec.argv[0] == sys.executable
+
+
+def test_what_a_user_needs_is_passed_on() -> None:
+    needed = (
+        *(
+            "PATH",
+            "HOME",
+            "TMPDIR",
+            "LD_LIBRARY_PATH",
+            "JAVA_HOME",
+            "VSD_CACHE",
+            "CUDA_VISIBLE_DEVICES",
+            "SSL_CERT_FILE",
+        ),
+        *("HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "https_proxy", "HTTPS_PROXY", "UV_INDEX_URL"),
+        *("CUDA_VISIBLE_DEVICES", "DVC_EXP_NAME", "DVC_STUDIO_TOKEN", "GIT_CONFIG_GLOBAL"),
+    )
+    given = {name: f"of {name}" for name in needed}
+    found = settled(given | {"OMP_NUM_THREADS": "7", "HF_HUB_VERBOSITY": "debug", "PYTHONPATH": "/mine"})
+    assert found == settled({}) | given
+    assert not settled({}).keys() & given.keys()
+    assert settled(found) == found
 
 
 def test_an_error_names_notebook_heading_and_cause(checkout) -> None:

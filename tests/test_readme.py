@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-import yaml
+from ruamel.yaml import YAML
 
 from vsd_utils.paths import ROOT
 
@@ -16,7 +16,7 @@ BROUGHT = ("sources/", "../shared/vsd", "VSDv1/", "VSDv2/", "dataset/")
 
 def made() -> set[str]:
     """Paths that the pipeline writes."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
     found = {"data/", "models/", "reports/", "work/", ".venv", "params.yaml", "dvc.lock"}
     for stage in stages.values():
         for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
@@ -70,7 +70,7 @@ def test_every_command_exists() -> None:
 
 
 def known(parameter: str) -> bool:
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tree = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     for part in parameter.split("."):
         if part not in tree:
             return False

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from vsd_utils import imports
+from vsd_utils import environment, imports
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
 from vsd_utils.paths import BASE_MODEL, WORK, annotation_file, user_path
@@ -79,6 +79,7 @@ def train_tiny(params: Params, target: Path) -> None:
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.base")
     imports.lighten(quantized=False)
     try:
         prepare(load())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils import scenes
+from vsd_utils import environment, scenes
 from vsd_utils.admission import Admission, left_out, source_files, survey
 from vsd_utils.annotations import SPLITS
 from vsd_utils.errors import VsdError
@@ -124,6 +124,7 @@ def git_blob(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.fetch")
     try:
         made = fetch(load())
     except VsdError as error:

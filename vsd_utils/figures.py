@@ -1,10 +1,12 @@
 """The report's figures, drawn from scores and predictions; every one says below what it was made from."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,6 +33,15 @@ _COLUMN = 3.3  # inches, of the grid of examples
 _TITLE_SIZE, _TEXT_SIZE, _NOTE_SIZE = 8, 6.5, 6  # points
 
 
+@contextmanager
+def default_look() -> Iterator[None]:
+    """Draw with matplotlib's own defaults, whatever matplotlibrc or style is in force outside."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@default_look()
 def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """F1 of each relation, by system."""
     shown = {name: scores for name, scores in systems.items() if scores["task1"]["f1_per_relation"]}
@@ -48,6 +59,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@default_look()
 def confusion(scores: Mapping[str, Any], title: str) -> Figure:
     """Task 1: annotated relations against predicted ones, in triples; shade is the share of the row."""
     counts = np.array(scores["task1"]["confusion"])
@@ -70,6 +82,7 @@ def confusion(scores: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+@default_look()
 def losses(folder: Path) -> Figure:
     """Training and validation loss, from what DVCLive logged below ``folder``."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -87,6 +100,9 @@ def losses(folder: Path) -> Figure:
     return figure
 
 
+def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
+@default_look()
 def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
 
@@ -114,6 +130,7 @@ def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@default_look()
 def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Task 2, each image: SPICE of sentences that state the annotated relation, and of those that do not."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -129,6 +146,7 @@ def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
     return figure
 
 
+@default_look()
 def examples(
     samples: Sequence[Sample],
     items: Mapping[str, Mapping[str, Any]],
@@ -232,6 +250,7 @@ def wrapped(figure: Figure, text: str, size: float, width: float, indent: str = 
     return "\n".join(line for line in lines if line.strip())
 
 
+@default_look()
 def save(figure: Figure, name: str, note: str, folder: Path) -> None:
     """Write ``<folder>/<name>.png`` with ``note`` in small print below the figure, which grows by it.
 

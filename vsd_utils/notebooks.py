@@ -8,9 +8,9 @@ copy goes to ``data/executed``, as a notebook and as HTML, and from there to ``r
 """
 
 import ast
-import os
 import re
 import sys
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,19 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 import nbformat  # noqa: E402
 
-from vsd_utils import imports, progress  # noqa: E402
+from vsd_utils import environment, imports, progress  # noqa: E402
 from vsd_utils.errors import VsdError  # noqa: E402
 from vsd_utils.files import replacing, write_text  # noqa: E402
 from vsd_utils.params import SHARED, load  # noqa: E402
-from vsd_utils.paths import BASE_MODEL, CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, REFINER_MODEL, ROOT  # noqa: E402
+from vsd_utils.paths import (  # noqa: E402
+    BASE_MODEL,
+    CLEAN_NOTEBOOKS,
+    EXECUTED_NOTEBOOKS,
+    NOTEBOOKS,
+    REFINER_MODEL,
+    ROOT,
+    SETTINGS,
+)
 
 SOURCES = {
     "convert": "01_convert_data.ipynb",
@@ -36,7 +44,8 @@ SOURCES = {
 }
 KEPT_METADATA = {"tags"}
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")  # what Python calls a cell's code in warnings
+# What Python calls a cell's code in warnings; the temporary folder may have a space in its name.
+_CELL_FILE = re.compile(rf"(?:{re.escape(tempfile.gettempdir())}|\S*)[/\\]ipykernel_\d+[/\\]\d+\.py")
 
 
 def clean(notebook: Any) -> Any:
@@ -83,10 +92,11 @@ def run(stage: str) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from vsd_utils.jupyter import KernelManager
+
     target = EXECUTED_NOTEBOOKS / SOURCES[stage]
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    os.environ["PYTHONHASHSEED"] = "0"
+    SETTINGS.mkdir(parents=True, exist_ok=True)  # IPython makes its own folder only in one that is there
     model = REFINER_MODEL if stage == "refine" else BASE_MODEL
     quantized = imports.may_be_quantized(given.get("quantization", "none"), model)
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
@@ -96,12 +106,15 @@ def run(stage: str) -> None:
             target,
             given,
             kernel_name="python3",
+            kernel_manager_class=KernelManager,
             cwd=NOTEBOOKS,
             progress_bar=False,
             log_output=False,
             extra_arguments=[
                 "--log-level=CRITICAL",  # or a kernel speaks of its connection and of its end
                 f"--IPKernelApp.exec_lines=from vsd_utils import imports; imports.lighten(quantized={quantized})",
+                # A matplotlibrc beside the notebook counts whatever the variables say.
+                "--IPKernelApp.exec_lines=import matplotlib; matplotlib.rcdefaults()",
             ],
         )
     except PapermillExecutionError as error:
@@ -152,9 +165,9 @@ def _whole_streams(outputs: list[Any]) -> list[Any]:
 
 def as_html(notebook: Any) -> str:
     """The executed notebook as one HTML page."""
-    from nbconvert import HTMLExporter
+    from vsd_utils.jupyter import Page
 
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    body, _ = Page(embed_images=True, extra_template_basedirs=[]).from_notebook_node(notebook)
     return str(body)
 
 
@@ -181,6 +194,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.notebooks")
     try:
         main()
     except VsdError as error:

@@ -42,6 +42,7 @@ REPORT_NOTEBOOKS = REPORTS / "notebooks"
 # Unfinished work (training checkpoints, half of the predictions). DVC empties a stage's outputs before it runs the
 # stage, so what a killed run should find again cannot lie in them.
 WORK = ROOT / "work"
+SETTINGS = WORK / "settings"  # what IPython and matplotlib would keep in, and read from, the home folder
 
 
 def annotation_file(version: int, split: str, root: Path = ANNOTATIONS) -> Path:

@@ -9,6 +9,7 @@ that it runs before them and its bytes never make them run again.
 import shutil
 import sys
 
+from vsd_utils import git
 from vsd_utils.admission import survey
 from vsd_utils.errors import VsdError
 from vsd_utils.files import write_json
@@ -24,13 +25,13 @@ SAMPLE_BYTES = 150_000  # a photo with boxes drawn on it
 
 
 def problems(params: Params) -> list[str]:
-    """Everything missing: annotations, photos, models, disk space, GPU memory. Empty when the run can start.
+    """Everything missing: annotations, photos, models, disk space, GPU memory, a commit. Empty when the run can start.
 
     The user's files are opened, photos as far as their headers go.
     """
     settings = params.fetch
     data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
-    return [*_links(), *data, *_models(params), *_disk(params), *_gpu(params)]
+    return [*_links(), *data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
 
 
 def _links() -> list[str]:
@@ -78,6 +79,12 @@ def _gpu(params: Params) -> list[str]:
         f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set finetune.quantization=4bit, a smaller "
         "finetune.batch_size (with more accumulation) or finetune.checkpointing=true"
     ]
+
+
+def _commit() -> list[str]:
+    if git.NOTHING_COMMITTED not in git.commit(ROOT):
+        return []
+    return [f"{ROOT}: a git repository where {git.NOTHING_COMMITTED}. DVCLive, which logs the training, needs a commit"]
 
 
 def _gpu_gib() -> float:

@@ -1,16 +1,14 @@
 """Where numbers come from: what every table and figure of the report states below itself."""
 
-import subprocess
 from typing import Any
 
 from vsd_utils import origin
 from vsd_utils.files import read_json
+from vsd_utils.git import commit
 from vsd_utils.params import overrides
-from vsd_utils.paths import BASE_MODEL, CONVERSATIONS, REFINER_MODEL, ROOT
+from vsd_utils.paths import BASE_MODEL, CONVERSATIONS, REFINER_MODEL
 from vsd_utils.pointers import Pointer, read_pointer
 from vsd_utils.sections import Params
-
-CODE = ("vsd_utils", "notebooks", "conf", "dvc.yaml", "requirements.lock")
 
 
 def collect(params: Params) -> dict[str, Any]:
@@ -42,14 +40,6 @@ def sentence(record: dict[str, Any], n: int) -> str:
     )
 
 
-def commit() -> str:
-    """Short hash of the checked-out commit, marked where the code differs from it; "no git" outside a repository."""
-    head = _git("rev-parse", "--short=10", "HEAD")
-    if head is None:
-        return "no git commit"
-    return head + (" (with uncommitted changes)" if _git("status", "--porcelain", "--", *CODE) else "")
-
-
 def _model(pointer: Pointer) -> str:
     if pointer.source == "hub":
         return f"{pointer.name_or_path} at {str(pointer.revision)[:10]}"
@@ -60,11 +50,3 @@ def _model(pointer: Pointer) -> str:
         "folder": f"folder {pointer.name_or_path.split('/')[-1]}",
     }[pointer.source]
     return made + (f" (weights sha256 {weights})" if weights else "")
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vsd_utils.errors import VsdError
 
@@ -38,12 +39,12 @@ class PublishedSystem(BaseModel):
 def load_published(path: Path = PUBLISHED) -> list[PublishedSystem]:
     """The rows of the file, in its order. Raises ``VsdError`` naming row and field."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         rows = content["systems"]
         systems = [PublishedSystem.model_validate(row) for row in rows]
     except FileNotFoundError:
         raise VsdError(f"{path}: no such file") from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (YAMLError, KeyError, TypeError) as error:
         raise VsdError(f"{path}: expected YAML with a list named systems ({error})") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]

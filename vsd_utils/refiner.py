@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from vsd_utils import smollm
+from vsd_utils import environment, smollm
 from vsd_utils.errors import VsdError
 from vsd_utils.params import load
 from vsd_utils.paths import REFINER_MODEL
@@ -37,6 +37,7 @@ def prepare(source: Literal["package", "hub", "folder"], name: str | None, revis
 
 
 if __name__ == "__main__":
+    environment.enter("vsd_utils.refiner")
     try:
         chosen = load().refiner
         prepare(chosen.source, chosen.name, chosen.revision, REFINER_MODEL)
