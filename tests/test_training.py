@@ -190,7 +190,8 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     trainer = trainer_of(folder, tmp_path / "work")
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
-    adapter.save(trainer.model, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
+    processor = models.load_processor(folder / "base")
+    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }
@@ -313,7 +314,6 @@ def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Pat
     unfinished.write_text("".join(text[:9]) + text[9][:25])
     assert answered(folder, model, tmp_path / "killed.jsonl", 7) == whole
     assert read_jsonl(tmp_path / "killed.jsonl") == whole
-    assert not unfinished.exists()
 
 
 def test_blank_images_make_answers_depend_on_the_question_alone(folder: Path, tmp_path: Path) -> None:

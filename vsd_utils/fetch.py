@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils import preflight, scenes
+from vsd_utils import lifetime, preflight, scenes, work_lock
 from vsd_utils.annotations import SPLITS, load_items, load_pairs
 from vsd_utils.errors import VsdError
-from vsd_utils.files import read_json, sha256, write_json
+from vsd_utils.files import read_json, replacing_folder, sha256, write_json
 from vsd_utils.origin import SOURCE, describe
 from vsd_utils.params import load
 from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file
@@ -39,17 +39,14 @@ def fetch(params: Params) -> dict[str, Any]:
     """Run the stage and return the content of ``source.json``."""
     if problems := preflight.problems(params):
         raise VsdError("\n".join(problems))
-    for folder in (ANNOTATIONS, IMAGES):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    if params.fetch.source == "scenes":
-        record = _render(params.fetch, params.seed)
-    else:
-        record = _take(params.fetch, params.seed, [] if params.convert.skip_invalid else None)
-    record["files"] = {
-        path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.rglob("*.json"))
-    }
-    write_json(ANNOTATIONS / SOURCE, record)
+    with replacing_folder(IMAGES) as images, replacing_folder(ANNOTATIONS) as annotations:
+        if params.fetch.source == "scenes":
+            record = _render(params.fetch, params.seed, annotations, images)
+        else:
+            record = _take(params.fetch, params.seed, [] if params.convert.skip_invalid else None, annotations)
+        written = sorted(annotations.rglob("*.json"))
+        record["files"] = {path.relative_to(annotations).as_posix(): sha256(path) for path in written}
+        write_json(annotations / SOURCE, record)
     return record
 
 
@@ -60,16 +57,16 @@ def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dic
     return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
 
 
-def _render(settings: Fetch, seed: int) -> dict[str, Any]:
+def _render(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
     counts = settings.scenes.model_dump()
-    with ProcessPoolExecutor(max_workers=len(SPLITS)) as pool:
-        tasks = [pool.submit(scenes.write_split, ANNOTATIONS, IMAGES, split, counts[split], seed) for split in SPLITS]
+    with ProcessPoolExecutor(max_workers=len(SPLITS), initializer=lifetime.end_with_parent) as pool:
+        tasks = [pool.submit(scenes.write_split, annotations, images, split, counts[split], seed) for split in SPLITS]
         for task in tasks:
             task.result()
     return {"source": "scenes", "images": counts, "photos": IMAGES.relative_to(ROOT).as_posix()}
 
 
-def _take(settings: Fetch, seed: int, skipped: list[str] | None, target: Path = ANNOTATIONS) -> dict[str, Any]:
+def _take(settings: Fetch, seed: int, skipped: list[str] | None, target: Path) -> dict[str, Any]:
     # Files are taken as they are. With `skipped` broken items stay in, for the conversion to leave out and count.
     folder = ROOT / str(settings.annotations)
     record: dict[str, Any] = {"source": "folder", "own_split": settings.own_split, "photos": settings.photos}
@@ -108,8 +105,10 @@ def git_blob(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    lifetime.end_with_dvc()
     try:
-        made = fetch(load())
+        with work_lock.held("fetch"):
+            made = fetch(load())
     except VsdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
