@@ -149,7 +149,7 @@ def main() -> int:
     if given.keep:
         print(f"kept in {folder}")
     try:
-        project = Project(folder / "project")
+        project = Project.of_this_checkout(folder / "project")
         project.run("python", "-m", "vsd_utils.params", f"profile={given.profile}", *given.overrides)
         stage = Stage(project, given.stage)
         print(

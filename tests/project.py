@@ -17,6 +17,9 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def of_this_checkout(cls, folder: Path) -> "Project":
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
             cwd=ROOT,
@@ -35,6 +38,15 @@ class Project:
             ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "start"],
         ):
             subprocess.run(command, cwd=folder, check=True)
+        return cls(folder)
+
+    def copy(self, folder: Path, *without: str) -> "Project":
+        """A copy with all that was made so far, but for files and folders of the names ``without``."""
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(*without, "cache"))
+        # What DVC keeps in its cache nobody writes to.
+        cache = Path(".dvc", "cache")
+        shutil.copytree(self.folder / cache, folder / cache, copy_function=os.link)
+        return Project(folder)
 
     def environment(self, **more: str) -> dict[str, str]:
         scripts = str(Path(sys.executable).parent)

@@ -14,13 +14,6 @@ from vsd_utils.tables import SYSTEMS
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("project"))
-    project.run("dvc", "exp", "run", "-S", "profile=smoke")
-    return project
-
-
 def test_every_stage_leaves_what_the_next_one_and_the_reader_need(project: Project) -> None:
     for name in SOURCES.values():
         executed = nbformat.read(project.folder / "reports/notebooks" / name, as_version=4)
