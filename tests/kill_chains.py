@@ -26,7 +26,6 @@ from project import Project
 from vsd_utils.files import sha256
 from vsd_utils.store import cache_folder
 
-GIVES_UP_AFTER = 3600.0  # seconds for one run to its end
 _OTHERS = (".git", "__pycache__", "tmp")  # git's, Python's and DVC's own files
 STAGES = ("fetch", "base", "refiner", "convert", "finetune", "describe", "refine", "evaluate")
 
@@ -137,7 +136,7 @@ def _paths(stage: dict[str, list[str | dict[str, object]]]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="smoke")
-    parser.add_argument("--stage", choices=STAGES, default="finetune")
+    parser.add_argument("--stage", nargs="+", choices=STAGES, default=["finetune"])
     parser.add_argument("--chains", type=int, default=20)
     parser.add_argument("--kills", type=int, default=3, help="at most so many in a chain")
     parser.add_argument("--seed", type=int, default=0)
@@ -146,28 +145,32 @@ def main() -> int:
     parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="PARAMETER=VALUE")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-chains-"))
-    if given.keep:
-        print(f"kept in {folder}")
+    numbers = range(given.chains) if given.only is None else [given.only]
+    different = 0
     try:
         project = Project.of_this_checkout(folder / "project")
         project.run("python", "-m", "vsd_utils.params", f"profile={given.profile}", *given.overrides)
-        stage = Stage(project, given.stage)
-        print(
-            f"{given.stage}, seed {given.seed}: unkilled {stage.seconds:.1f} s, {len(stage.expected)} files, {folder}"
-        )
-        same = 0
-        numbers = range(given.chains) if given.only is None else [given.only]
-        for number in numbers:
-            chain = stage.chain(number, given.kills, given.seed)
-            moments = ", ".join(f"{moment:.1f}" for moment in chain.killed)
-            verdict = f"differs: {', '.join(chain.different)}" if chain.different else "same bytes"
-            print(f"chain {number}: killed after {moments or 'its end'} s: {verdict}", flush=True)
-            same += not chain.different
-        print(f"{given.stage}: {same} of {len(numbers)} chains left the bytes of an unkilled run")
+        for name in given.stage:
+            stage = Stage(project, name)
+            print(f"{name}, seed {given.seed}: {stage.seconds:.1f} s unkilled, {len(stage.expected)} files", flush=True)
+            chains = [show(stage.chain(number, given.kills, given.seed)) for number in numbers]
+            same = sum(not chain.different for chain in chains)
+            print(f"{name}: {same} of {len(chains)} chains left the bytes of an unkilled run", flush=True)
+            different += len(chains) - same
     finally:
-        if not given.keep:
+        if given.keep:
+            print(f"kept: {folder}")
+        else:
             shutil.rmtree(folder, ignore_errors=True)
-    return 0 if same == len(numbers) else 1
+    return 1 if different else 0
+
+
+def show(chain: Chain) -> Chain:
+    """Print what became of a chain, and hand it on."""
+    moments = ", ".join(f"{moment:.1f}" for moment in chain.killed)
+    verdict = f"differs: {', '.join(chain.different)}" if chain.different else "same bytes"
+    print(f"chain {chain.number}: {f'killed after {moments} s' if moments else 'ended first'}: {verdict}", flush=True)
+    return chain
 
 
 if __name__ == "__main__":
