@@ -5,14 +5,15 @@
 
 It works in a copy of the repository in a temporary folder, where the stages before are made once, with DVC. One chain:
 the stage is started, killed with all its processes (SIGKILL) at a moment drawn uniformly from the time that an unkilled
-run takes, started again, and so on, at most ``--kills`` times; the last run goes to its end. Then every file of the
-copy outside of git's and DVC's own folders has to have the bytes that the unkilled run gave it, and ``work`` has to be
-empty. A chain is repeated by its number: ``--only 7``. The exit status is 1 if any chain differs.
+run takes, started again, and so on, once to ``--kills`` times; the last run goes to its end. Then every file of the
+copy outside of git's and DVC's own folders has to be there as the unkilled run left it, and no other, in ``work`` too.
+``--stage`` takes several; a chain is repeated by its number: ``--only 7``. The exit status is 1 if any chain differs.
 """
 
 import argparse
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -59,14 +60,16 @@ class Stage:
         self.expected = self.digests()
 
     def chain(self, number: int, kills: int, seed: int) -> Chain:
-        """Run one chain from the beginning."""
+        """Run one chain from the beginning; at least its first run is killed."""
         chance = random.Random(f"{seed} {number}")
+        shares = [chance.random() for _ in range(chance.randint(1, kills))]
         self.reset()
-        killed = []
-        for _ in range(chance.randint(1, kills)):
-            moment = chance.uniform(0, self.seconds)
-            if self.kill_after(moment):
-                killed.append(moment)
+        while not self.kill_after(shares[0] * self.seconds):
+            self.reset()  # the machine was slower when the unkilled run was timed
+        killed = [shares[0] * self.seconds]
+        for share in shares[1:]:
+            if self.kill_after(share * self.seconds):
+                killed.append(share * self.seconds)
         self.finish()
         found = self.digests()
         names = sorted(found.keys() | self.expected.keys())
@@ -90,13 +93,15 @@ class Stage:
 
     def kill_after(self, seconds: float) -> bool:
         """Start the stage and kill all its processes after ``seconds``; False if it had ended by then."""
+        start = time.monotonic()
         process = self.project.start("dvc", "repro", self.name, VSD_CACHE=str(self.cache))
         try:
             process.communicate(timeout=seconds)
-        except Exception:
+        except subprocess.TimeoutExpired:
             kill_tree(process.pid)
             process.communicate()
             return True
+        self.seconds = min(self.seconds, time.monotonic() - start)
         return False
 
     def finish(self) -> None:
@@ -169,7 +174,7 @@ def show(chain: Chain) -> Chain:
     """Print what became of a chain, and hand it on."""
     moments = ", ".join(f"{moment:.1f}" for moment in chain.killed)
     verdict = f"differs: {', '.join(chain.different)}" if chain.different else "same bytes"
-    print(f"chain {chain.number}: {f'killed after {moments} s' if moments else 'ended first'}: {verdict}", flush=True)
+    print(f"chain {chain.number}: killed after {moments} s: {verdict}", flush=True)
     return chain
 
 

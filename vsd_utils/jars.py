@@ -5,15 +5,13 @@ after its content was checked. SPICE itself, METEOR and the tokenizer come with 
 """
 
 import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NamedTuple
 
 from vsd_utils.errors import VsdError
-from vsd_utils.files import sha256
+from vsd_utils.files import remove_leftovers, scratch_folder, sha256
 from vsd_utils.progress import Meter
 from vsd_utils.store import cache_folder
 
@@ -87,22 +85,18 @@ def fetch_jars(wanted: tuple[Jar, ...] = SPICE_JARS, folder: Path | None = None)
 
 
 def _fetch(jar: Jar, path: Path) -> None:
-    staging = None
+    remove_leftovers(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=".fetching-", dir=path.parent))
-        fetched = _download(jar, staging)
-        if (digest := sha256(fetched)) != jar.digest:
-            raise JarError(
-                f"{jar.coordinates}: what was downloaded has SHA-256 {digest}, expected {jar.digest}. It was thrown "
-                "away; try again, and if it happens again, look for a proxy that alters downloads."
-            )
-        fetched.replace(path)
+        with scratch_folder(path) as staging:
+            fetched = _download(jar, staging)
+            if (digest := sha256(fetched)) != jar.digest:
+                raise JarError(
+                    f"{jar.coordinates}: what was downloaded has SHA-256 {digest}, expected {jar.digest}. It was "
+                    "thrown away; try again, and if it happens again, look for a proxy that alters downloads."
+                )
+            fetched.replace(path)
     except OSError as error:
         raise JarError(f"{path}: cannot be written ({error}). Choose another cache folder with VSD_CACHE.") from None
-    finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _download(jar: Jar, repository: Path) -> Path:

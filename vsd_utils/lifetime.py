@@ -34,8 +34,8 @@ def end_with_dvc() -> None:
         line.append(above)
         if not _is_dvcs(above):
             break
-    if line[-1].pid == 1 and not any("dvc" in word for word in _command_line(line[-1])):
-        _end()  # DVC had ended before this process could look: its children are the init process's now
+    if not _may_be_dvc(line[-1]):
+        _end()  # DVC had ended before this process looked: the system's init process has adopted its children
     _end_with(line)
 
 
@@ -82,11 +82,11 @@ def _is_dvcs(process: psutil.Process) -> bool:
         return False
 
 
-def _command_line(process: psutil.Process) -> list[str]:
+def _may_be_dvc(process: psutil.Process) -> bool:
     try:
-        return process.cmdline()
+        return any(name in word for word in (process.name(), *process.cmdline()) for name in ("dvc", "python"))
     except psutil.Error:
-        return []
+        return False
 
 
 def _end() -> None:
