@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from project import Project
 
 from vsd_utils.paths import ROOT
 
@@ -14,6 +15,14 @@ def real_vsd() -> Path:
     if not REAL_VSD.is_dir():
         pytest.skip(f"the real annotations are not at {REAL_VSD}")
     return REAL_VSD
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of this checkout in which the pipeline has run in its smallest profile; leave it as it is found."""
+    project = Project.of_this_checkout(tmp_path_factory.mktemp("project"))
+    project.run("dvc", "exp", "run", "-S", "profile=smoke")
+    return project
 
 
 # The same examples everywhere, so that a change is what makes a test fail.

@@ -1,9 +1,9 @@
 """The notebooks: what lies in the repository, and that running one twice gives the same bytes."""
 
 import ast
-import re
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -327,9 +327,10 @@ def test_an_error_names_notebook_heading_and_cause(checkout) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: 01_convert_data.ipynb, under 'The work': VsdError: val.json: no such file",
-        "The notebook as far as it got: data/executed/01_convert_data.ipynb",
+        "The notebook as far as it got: work/executed/01_convert_data.ipynb",
     ]
-    assert (checkout / "data/executed" / SOURCES["convert"]).is_file()
+    assert (checkout / "work/executed" / SOURCES["convert"]).is_file()
+    assert not (checkout / "data/executed" / SOURCES["convert"]).exists()
 
 
 def test_a_parameter_that_the_notebook_does_not_take_stops_the_run(checkout) -> None:

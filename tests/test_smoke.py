@@ -1,80 +1,17 @@
 """The whole pipeline as a user runs it, on a handful of scenes: DVC, papermill, every stage, in a fresh repository."""
 
-import json
-import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
+from project import Project
 
-from vsd_utils.files import read_jsonl, sha256
+from vsd_utils.files import read_jsonl
 from vsd_utils.notebooks import SOURCES
-from vsd_utils.paths import ROOT
 from vsd_utils.tables import SYSTEMS
 
-
-class Project:
-    """A copy of this checkout in a repository of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith("reports/"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        for command in (
-            ["git", "init", "--quiet"],
-            ["git", "add", "--all"],
-            ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "start"],
-        ):
-            subprocess.run(command, cwd=folder, check=True)
-
-    def run(self, *command: str, fails: bool = False, **more: str) -> str:
-        scripts = str(Path(sys.executable).parent)
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-                "HF_HUB_OFFLINE": "1",
-                "DVC_NO_ANALYTICS": "1",
-                **more,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        text = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, text
-        return text
-
-    def json(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text())
-
-    def digests(self) -> dict[str, str]:
-        folders = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
-        files = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
-        return {str(path.relative_to(self.folder)): sha256(path) for path in files}
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("project"))
-    project.run("dvc", "exp", "run", "-S", "profile=smoke")
-    return project
+RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
 
 
 def test_every_stage_leaves_what_the_next_one_and_the_reader_need(project: Project) -> None:
@@ -161,13 +98,13 @@ def test_opening_and_saving_a_notebook_reruns_no_stage(project: Project) -> None
 
 
 def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_files(project: Project) -> None:
-    before = project.digests()
+    before = project.digests(*RESULTS)
     with (project.folder / "vsd_utils/figures.py").open("a") as file:
         file.write("# a remark\n")
     ran = project.run("dvc", "repro")
     stages = [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line]
     assert stages == ["evaluate", "report"]
-    after = project.digests()
+    after = project.digests(*RESULTS)
     # The tables and the record say that the code is not the committed one; nothing else differs.
     changed = {name for name in before if before[name] != after[name]}
     assert before.keys() == after.keys()
@@ -176,18 +113,18 @@ def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_file
     assert "with uncommitted changes" in text
     subprocess.run(["git", "checkout", "--quiet", "vsd_utils/figures.py"], cwd=project.folder, check=True)
     project.run("dvc", "repro")
-    assert project.digests() == before
+    assert project.digests(*RESULTS) == before
 
 
 def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
-    before = project.digests()
+    before = project.digests(*RESULTS)
     for name in ("models", "data", "reports", "dvc.lock"):
         path = project.folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     ran = project.run("dvc", "repro")
     # Only the copying of tables and notebooks into the report is not worth a cache.
     assert [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line] == ["report"]
-    assert project.digests() == before
+    assert project.digests(*RESULTS) == before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from dvclive import Live
 from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -117,7 +116,7 @@ def _row(sample: Sample, task: int, asked: dict[str, str]) -> dict[str, Any]:
     return training_row(conversation, "none")
 
 
-def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2, live: Any = None) -> Any:
+def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2) -> Any:
     processor = models.load_processor(folder / "base")
     model = models.load_model("float32", quantization, folder / "base")
     return training.make_trainer(
@@ -132,7 +131,6 @@ def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: i
         learning_rate=1e-2,
         save_every=2,
         seed=1,
-        live=live,
     )
 
 
@@ -190,7 +188,8 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     trainer = trainer_of(folder, tmp_path / "work")
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
-    adapter.save(trainer.model, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
+    processor = models.load_processor(folder / "base")
+    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }
@@ -260,25 +259,74 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folde
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-4"
     resumed = trainer_of(folder, tmp_path / "killed", steps=6)
-    resumed.train(resume_from_checkpoint=str(checkpoint))
+    training.train(resumed)
     for (name, one), (_, other) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
         assert torch.equal(one, other), name
 
 
-def test_curves_hold_every_step_once_also_after_a_resume(folder: Path, tmp_path: Path) -> None:
-    def curve() -> list[str]:
-        return (tmp_path / "live/plots/metrics/train/loss.tsv").read_text().splitlines()
+class Stop(training.TrainerCallback):
+    """End a training in the middle, as a kill does: nothing of the trainer's own runs after it."""
 
-    def live() -> Live:
-        return Live(str(tmp_path / "live"), save_dvc_exp=False, dvcyaml=None, report=None)
+    def __init__(self, step: int) -> None:
+        self.step = step
 
-    trainer_of(folder, tmp_path / "work", steps=2, live=live()).train()
-    first = curve()
-    again = trainer_of(folder, tmp_path / "work", steps=4, live=live())
-    again.train(resume_from_checkpoint=str(training.last_checkpoint(tmp_path / "work")))
-    steps = [line.split("\t")[0] for line in curve()]
-    assert curve()[: len(first)] == first
-    assert len(steps) == len(set(steps))
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, str, dict[str, torch.Tensor]]:
+    """Validation loss, curves and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
+    recipe = {
+        "epochs": 1.0,
+        "max_steps": 11,
+        "batch_size": 3,
+        "accumulation": 1,
+        "learning_rate": 1e-2,
+        "seed": 1,
+        "warmup_share": 0.1,
+        "scheduler": "cosine",
+        "weight_decay": 0.1,
+        "precision": "float32",
+        "workers": 0,
+        "checkpointing": False,
+        "save_every": 3,
+        "evaluations": 2,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.5,
+    }
+    for stop in (*stops, None):
+        processor, model = models.load_processor(folder / "base"), models.load_model("float32", base=folder / "base")
+        train = training.image_rows(rows(), folder)
+        trainer = training.finetuner(model, processor, train, training.image_rows(rows()[:3], folder), work, recipe)
+        if stop is None:
+            training.train(trainer)
+            break
+        trainer.add_callback(Stop(stop))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(trainer)
+    loss = trainer.evaluate()["eval_loss"]
+    training.publish_curves(work, work / "published")
+    curves = sorted((work / "published").rglob("*.tsv"))
+    assert [path.parent.name for path in curves] == ["train", "train", "val"]
+    weights = {name: weight for name, weight in trainer.model.named_parameters() if "lora" in name}
+    return (trainer.state.global_step, loss), "".join(path.read_text() for path in curves), weights
+
+
+def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(folder: Path, tmp_path: Path) -> None:
+    outcome, curves, weights = finetuned(folder, tmp_path / "whole", ())
+    assert outcome[0] == 11
+    steps = [line.split("\t")[0] for line in curves.splitlines()]
+    assert steps == ["step", "1", "3", "6", "9", "10", "11"] * 2 + ["step", "5", "10", "11"]
+    for stops in ((2,), (4, 5), (7, 8, 9, 11), (10,)):
+        found = finetuned(folder, tmp_path / f"{stops}", stops)
+        assert found[:2] == (outcome, curves), stops
+        assert all(torch.equal(found[2][name], weights[name]) for name in weights), stops
+    # Killed after the last checkpoint: it is loaded, and no step taken.
+    found = finetuned(folder, tmp_path / "whole", ())
+    assert found[:2] == (outcome, curves)
+    assert all(torch.equal(found[2][name], weights[name]) for name in weights)
 
 
 def answered(folder: Path, model: Any, target: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
@@ -313,7 +361,20 @@ def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Pat
     unfinished.write_text("".join(text[:9]) + text[9][:25])
     assert answered(folder, model, tmp_path / "killed.jsonl", 7) == whole
     assert read_jsonl(tmp_path / "killed.jsonl") == whole
-    assert not unfinished.exists()
+
+
+def test_resumed_generation_asks_the_batches_of_one_go(folder: Path, tmp_path: Path) -> None:
+    model = models.load_model("float32", base=folder / "base").eval()
+    shapes: list[torch.Size] = []
+    model.register_forward_pre_hook(lambda _, __, given: shapes.append(given["input_ids"].shape), with_kwargs=True)
+    answered(folder, model, tmp_path / "whole.jsonl", 7)
+    whole = set(shapes)
+    shapes.clear()
+    text = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "killed.part").write_text("".join(text[:9]))
+    answered(folder, model, tmp_path / "killed.jsonl", 7)
+    assert shapes
+    assert {*shapes} <= whole
 
 
 def test_blank_images_make_answers_depend_on_the_question_alone(folder: Path, tmp_path: Path) -> None:

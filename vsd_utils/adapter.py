@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vsd_utils.files import write_text
+from vsd_utils.files import replacing_folder, write_text
 from vsd_utils.paths import BASE_MODEL, ROOT, user_path
 
 FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
@@ -50,8 +50,10 @@ def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> d
     }
 
 
-def save(model: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]) -> None:
-    """Save the adapter in PEFT's format (safetensors), with a model card made of what is known about it.
+def save(
+    model: Any, processor: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]
+) -> None:
+    """Save the adapter in PEFT's format (safetensors), its processor, and a model card made of what is known about it.
 
     PEFT notes the base model as an absolute path, which would differ between machines: a model below the checkout is
     named from there ("models/base").
@@ -62,8 +64,10 @@ def save(model: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any
         name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
         model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
     # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
-    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    write_text(folder / "README.md", card(base, settings, outcome))
+    with replacing_folder(folder) as made:
+        model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False)
+        write_text(made / "README.md", card(base, settings, outcome))
+        processor.save_pretrained(made)
 
 
 def card(base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]) -> str:

@@ -11,8 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from vsd_utils import environment, imports
+from vsd_utils import environment, imports, lifetime, work_lock
 from vsd_utils.errors import VsdError
+from vsd_utils.files import replacing_folder
 from vsd_utils.params import load
 from vsd_utils.paths import BASE_MODEL, WORK, annotation_file, user_path
 from vsd_utils.pointers import Pointer, write_pointer
@@ -21,8 +22,11 @@ from vsd_utils.sections import Params
 
 def prepare(params: Params, target: Path = BASE_MODEL) -> None:
     """Run the stage."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    with replacing_folder(target) as folder:
+        _prepare(params, folder)
+
+
+def _prepare(params: Params, target: Path) -> None:
     settings = params.base
     if settings.source == "tiny":
         train_tiny(params, target)
@@ -80,9 +84,11 @@ def train_tiny(params: Params, target: Path) -> None:
 
 if __name__ == "__main__":
     environment.enter("vsd_utils.base")
+    lifetime.end_with_dvc()
     imports.lighten(quantized=False)
     try:
-        prepare(load())
+        with work_lock.held("base"):
+            prepare(load())
     except VsdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

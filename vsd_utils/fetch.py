@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils import environment, scenes
+from vsd_utils import environment, lifetime, scenes, work_lock
 from vsd_utils.admission import Admission, left_out, source_files, survey
 from vsd_utils.annotations import SPLITS
 from vsd_utils.errors import VsdError
-from vsd_utils.files import sha256, write_json
+from vsd_utils.files import replacing_folder, sha256, write_json
 from vsd_utils.origin import LEFT_OUT, SOURCE, describe
 from vsd_utils.params import load
 from vsd_utils.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, user_path
@@ -45,14 +45,14 @@ def fetch(params: Params) -> dict[str, Any]:
     """
     settings = params.fetch
     admitted = None if settings.source == "scenes" else _admit(settings)
-    for folder in (ANNOTATIONS, IMAGES):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    record = _take(settings, params.seed, admitted, ANNOTATIONS) if admitted else _render(settings, params.seed)
-    record["files"] = {
-        path.relative_to(ANNOTATIONS).as_posix(): sha256(path) for path in sorted(ANNOTATIONS.glob("*/*.json"))
-    }
-    write_json(ANNOTATIONS / SOURCE, record)
+    with replacing_folder(IMAGES) as images, replacing_folder(ANNOTATIONS) as annotations:
+        if admitted:
+            record = _take(settings, params.seed, admitted, annotations)
+        else:
+            record = _render(settings, params.seed, annotations, images)
+        written = sorted(annotations.glob("*/*.json"))
+        record["files"] = {path.relative_to(annotations).as_posix(): sha256(path) for path in written}
+        write_json(annotations / SOURCE, record)
     return record
 
 
@@ -63,11 +63,11 @@ def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dic
     return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
 
 
-def _render(settings: Fetch, seed: int) -> dict[str, Any]:
+def _render(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
     assert settings.scenes is not None, "the schema asks for it"
     counts = settings.scenes.model_dump()
-    with ProcessPoolExecutor(max_workers=len(SPLITS)) as pool:
-        tasks = [pool.submit(scenes.write_split, ANNOTATIONS, IMAGES, split, counts[split], seed) for split in SPLITS]
+    with ProcessPoolExecutor(max_workers=len(SPLITS), initializer=lifetime.end_with_parent) as pool:
+        tasks = [pool.submit(scenes.write_split, annotations, images, split, counts[split], seed) for split in SPLITS]
         for task in tasks:
             task.result()
     photos = IMAGES.relative_to(ROOT).as_posix()
@@ -125,8 +125,10 @@ def git_blob(path: Path) -> str:
 
 if __name__ == "__main__":
     environment.enter("vsd_utils.fetch")
+    lifetime.end_with_dvc()
     try:
-        made = fetch(load())
+        with work_lock.held("fetch"):
+            made = fetch(load())
     except VsdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

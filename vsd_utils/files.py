@@ -3,10 +3,14 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from vsd_utils.errors import VsdError
 
@@ -15,16 +19,12 @@ from vsd_utils.errors import VsdError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it takes the place of ``path``, on an error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = _part(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def check_output(path: Path, inputs: Iterable[Path]) -> None:
@@ -39,11 +39,57 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
             if path.exists() and other.exists() and path.samefile(other):
                 raise VsdError(f"{path}: would be overwritten, but is also read, as {other}. Choose another output.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path)
+        temporary = _part(path)
         temporary.touch()
         temporary.unlink()
     except (OSError, RuntimeError) as error:
         raise VsdError(f"{path}: cannot be written ({error}). Choose another output.") from None
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside ``path``; on success it takes the place of ``path``, on an error it is removed."""
+    with scratch_folder(path) as temporary:
+        yield temporary
+        remove(path)
+        temporary.replace(path)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside ``path``, named after it; it is removed in the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _part(path)
+    remove(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        # Under another name first, so that a kill leaves no half of it under this one.
+        shutil.rmtree(path.rename(_part(path.with_name(f"{path.name}.old"))))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove what killed processes have left in ``folders`` of what they were writing or removing."""
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        found = _PART.fullmatch(path.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            remove(path)
+
+
+_PART = re.compile(r"\..+\.(\d+)\.part")
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -60,12 +60,13 @@ def answer(
 ) -> list[dict[str, Any]]:
     """Answer all rows of ``questions``; images lie in ``folder``, or are ``blank`` ones of the same size.
 
-    Rows are appended to ``unfinished`` batch by batch; what a killed run left there is kept and not asked again. At
-    the end the file is written to ``finished`` in the questions' order and ``unfinished`` is removed.
+    Rows are appended to ``unfinished`` batch by batch; what a killed run left there is kept. A batch of which only a
+    part is there is asked again as a whole, since an answer may depend on what else is in its batch. At the end the
+    rows are written to ``finished`` in the questions' order; ``unfinished`` is the caller's to remove.
     """
     done = {(row["id"], row["task"]): row for row in mend_jsonl(unfinished)}
-    left = [row for row in asked if (row["id"], row["task"]) not in done]
-    batches = list(_batches(left, batch_size))
+    batches = list(_batches(asked, batch_size))
+    left = [batch for batch in batches if any((row["id"], row["task"]) not in done for row in batch)]
 
     def read(batch: list[dict[str, Any]]) -> Any:
         images = [open_photo(folder / row["image"]) for row in batch]
@@ -73,14 +74,14 @@ def answer(
             images = [empty_canvas(image.size) for image in images]
         return encode(processor, images, [row["prompt"] for row in batch], system_prompt)
 
-    for batch, inputs in steps(_ahead(read, batches), name, len(batches)):
+    for batch, inputs in steps(_ahead(read, left), name, len(batches), len(batches) - len(left)):
         texts = complete(model, processor, inputs, max_new_tokens[batch[0]["task"] - 1])
-        rows = [_answered(row, text) for row, text in zip(batch, texts, strict=True)]
+        answers = (_answered(row, text) for row, text in zip(batch, texts, strict=True))
+        rows = [row for row in answers if (row["id"], row["task"]) not in done]
         append_jsonl(unfinished, rows)
         done |= {(row["id"], row["task"]): row for row in rows}
     answered = [done[row["id"], row["task"]] for row in asked]
     write_jsonl(finished, answered)
-    unfinished.unlink(missing_ok=True)
     return answered
 
 

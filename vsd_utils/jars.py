@@ -12,11 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NamedTuple
 
 from vsd_utils.errors import VsdError
-from vsd_utils.files import sha256
+from vsd_utils.files import remove_leftovers, scratch_folder, sha256
 from vsd_utils.progress import Meter
 from vsd_utils.store import cache_folder, folder_of_this_run, say_once, set_aside
 
@@ -120,8 +119,8 @@ def _fetch(jar: Jar, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(path.parent).free < jar.size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    staging = Path(mkdtemp(prefix=".fetching-", dir=path.parent))
-    try:
+    remove_leftovers(path.parent)
+    with scratch_folder(path) as staging:
         fetched = _download(jar, staging)
         if (digest := sha256(fetched)) != jar.digest:
             raise JarError(
@@ -131,8 +130,6 @@ def _fetch(jar: Jar, path: Path) -> None:
         if path.is_dir():
             set_aside(path)
         fetched.replace(path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _download(jar: Jar, repository: Path) -> Path:

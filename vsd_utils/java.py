@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vsd_utils import lifetime
 from vsd_utils.errors import VsdError
 
 
@@ -33,11 +34,11 @@ class Java(NamedTuple):
     ) -> list[str]:
         """The command line that runs class ``main``; ``heap_gb`` in GiB is the most memory that objects may take.
 
-        ``options`` go to Java itself.
+        ``options`` go to Java itself. It ends when the process that starts it does.
         """
         locale = ["-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US", "-Djava.awt.headless=true"]
         heap = f"-Xmx{round(heap_gb * 1024)}m"
-        return [str(self.program), heap, *options, *locale, "-cp", class_path, main, *arguments]
+        return lifetime.bound([str(self.program), heap, *options, *locale, "-cp", class_path, main, *arguments])
 
 
 def environment() -> dict[str, str]:

@@ -21,7 +21,7 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 import nbformat  # noqa: E402
 
-from vsd_utils import environment, imports, progress  # noqa: E402
+from vsd_utils import environment, imports, lifetime, progress, work_lock  # noqa: E402
 from vsd_utils.errors import VsdError  # noqa: E402
 from vsd_utils.files import replacing, write_text  # noqa: E402
 from vsd_utils.params import SHARED, load  # noqa: E402
@@ -33,6 +33,7 @@ from vsd_utils.paths import (  # noqa: E402
     REFINER_MODEL,
     ROOT,
     SETTINGS,
+    WORK,
 )
 
 SOURCES = {
@@ -80,7 +81,7 @@ def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> Non
 
 
 def run(stage: str) -> None:
-    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``data/executed``."""
+    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``work/executed``."""
     params = load().model_dump()
     source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
     if not source.is_file():
@@ -94,8 +95,8 @@ def run(stage: str) -> None:
 
     from vsd_utils.jupyter import KernelManager
 
-    target = EXECUTED_NOTEBOOKS / SOURCES[stage]
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target, unfinished = EXECUTED_NOTEBOOKS / SOURCES[stage], WORK / "executed" / SOURCES[stage]
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
     SETTINGS.mkdir(parents=True, exist_ok=True)  # IPython makes its own folder only in one that is there
     model = REFINER_MODEL if stage == "refine" else BASE_MODEL
     quantized = imports.may_be_quantized(given.get("quantization", "none"), model)
@@ -103,7 +104,7 @@ def run(stage: str) -> None:
     try:
         papermill.execute_notebook(
             source,
-            target,
+            unfinished,
             given,
             kernel_name="python3",
             kernel_manager_class=KernelManager,
@@ -112,7 +113,8 @@ def run(stage: str) -> None:
             log_output=False,
             extra_arguments=[
                 "--log-level=CRITICAL",  # or a kernel speaks of its connection and of its end
-                f"--IPKernelApp.exec_lines=from vsd_utils import imports; imports.lighten(quantized={quantized})",
+                f"--IPKernelApp.exec_lines=from vsd_utils import imports, lifetime; lifetime.end_with_parent(); "
+                f"imports.lighten(quantized={quantized})",
                 # A matplotlibrc beside the notebook counts whatever the variables say.
                 "--IPKernelApp.exec_lines=import matplotlib; matplotlib.rcdefaults()",
             ],
@@ -120,12 +122,13 @@ def run(stage: str) -> None:
     except PapermillExecutionError as error:
         raise VsdError(
             f"{SOURCES[stage]}, {_heading(source, error.cell_index)}: {error.ename}: {error.evalue}\n"
-            f"The notebook as far as it got: {target.relative_to(ROOT)}"
+            f"The notebook as far as it got: {unfinished.relative_to(ROOT)}"
         ) from None
-    executed = normalise(nbformat.read(target, as_version=4))
+    executed = normalise(nbformat.read(unfinished, as_version=4))
     with replacing(target) as temporary:
         nbformat.write(executed, temporary)
     write_text(target.with_suffix(".html"), as_html(executed))
+    unfinished.unlink()
 
 
 def normalise(notebook: Any) -> Any:
@@ -182,13 +185,15 @@ def _heading(source: Path, cell_index: int) -> str:
 
 def main() -> None:
     """Command line; see the module's description."""
+    lifetime.end_with_dvc()
     if sys.argv[1:] == ["clean"]:
         CLEAN_NOTEBOOKS.mkdir(parents=True, exist_ok=True)
         for stage, name in SOURCES.items():
             with replacing(CLEAN_NOTEBOOKS / f"{stage}.ipynb") as temporary:
                 nbformat.write(clean(nbformat.read(NOTEBOOKS / name, as_version=4)), temporary)
     elif len(sys.argv) == 3 and sys.argv[1] == "run" and sys.argv[2] in SOURCES:
-        run(sys.argv[2])
+        with work_lock.held(sys.argv[2]):
+            run(sys.argv[2])
     else:
         sys.exit(f"usage: python -m vsd_utils.notebooks clean | run {'|'.join(SOURCES)}")
 

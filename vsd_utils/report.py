@@ -8,16 +8,26 @@ wants to see.
 """
 
 import shutil
+import sys
 
+from vsd_utils import lifetime, work_lock
+from vsd_utils.errors import VsdError
+from vsd_utils.files import replacing_folder
 from vsd_utils.paths import EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS, REPORT_TABLES, TABLES
 
 
 def publish() -> None:
     """Replace ``reports/tables`` and ``reports/notebooks`` by copies of what the stages made."""
     for made, shown in ((TABLES, REPORT_TABLES), (EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS)):
-        shutil.rmtree(shown, ignore_errors=True)
-        shutil.copytree(made, shown)
+        with replacing_folder(shown) as folder:
+            shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":
-    publish()
+    lifetime.end_with_dvc()
+    try:
+        with work_lock.held("report"):
+            publish()
+    except VsdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

