@@ -100,8 +100,6 @@ def losses(folder: Path) -> Figure:
     return figure
 
 
-def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
 @default_look()
 def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
