@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,9 +7,24 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from vsd_utils.chat import render
+from vsd_utils.chat_answers import Reading
 from vsd_utils.errors import VsdError
-from vsd_utils.refinement import MIN_GAIN, acceptable, choose, keeps, mbleu4, refined, select, tally, words
-from vsd_utils.rewriting import Settings, conversations, generate, lines, refine
+from vsd_utils.refinement import (
+    FIELDS,
+    MIN_GAIN,
+    acceptable,
+    choose,
+    keeps,
+    mbleu4,
+    refined,
+    rejection,
+    select,
+    tally,
+    tally_answers,
+    words,
+)
+from vsd_utils.rewriting import Settings, conversations, generate, refine
 
 ALIKE = ["there is a ball on the box.", "there is a red ball on the box.", "there is a ball on the big box."]
 
@@ -35,27 +52,29 @@ def test_a_true_and_different_rewrite_is_accepted():
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "reason"),
     [
-        "The ball is to the left of the box.",
-        "The box is on the ball.",
-        "The ball is on it.",
-        "There is a ball on the box!!",
-        "THERE IS A BALL ON THE BOX",
-        "The ball is on the box. It is red.",
-        "The ball is on the box\nand red.",
-        "A ball, the ball, is on the box.",
-        "The ball is on the " + "very " * 20 + "big box.",
-        "The ball is not on the box.",
-        "On the box is a ball by a window.",
-        "The box is the ball is on the box.",
-        "There is the ball is on the box.",
-        "",
+        ("The ball is to the left of the box.", "relation_not_stated"),
+        ("The box is on the ball.", "relation_not_stated"),
+        ("The ball is on it.", "relation_not_stated"),
+        ("The ball is not on the box.", "new_words"),
+        ("There is a ball on the box!!", "not_one_sentence"),
+        ("The ball is on the box. It is red.", "not_one_sentence"),
+        ("The ball is on the box\nand red.", "not_one_sentence"),
+        ("The ball: on the box.", "not_one_sentence"),
+        ("THERE IS A BALL ON THE BOX", "unchanged"),
+        ("A ball, the ball, is on the box.", "repetitive"),
+        ("The box is the ball is on the box.", "repetitive"),
+        ("There is the ball is on the box.", "repetitive"),
+        ("The ball is on the " + "very " * 20 + "big box.", "length"),
+        ("", "length"),
+        ("On the box is a ball by a window.", "new_words"),
     ],
 )
-def test_what_is_no_acceptable_rewrite(text):
+def test_what_is_no_acceptable_rewrite(text, reason):
+    assert rejection(text, row()) == reason
     assert not acceptable(text, row())
-    assert choose(row(), [text]) == (ALIKE, "no_valid_rewrite")
+    assert choose(row(), [text]) == (ALIKE, "no_valid_rewrite", 0, {reason: 1})
 
 
 def test_names_with_punctuation():
@@ -74,6 +93,7 @@ def test_reasons_for_leaving_an_item_alone():
     diverse = ["ball on box.", "Under a ball there is the box.", "A big box has one ball on it."]
     assert choose(row(diverse), good).reason == "already_diverse"
     assert choose(row([ALIKE[0]] * 3), ["there is a ball on the box now."]).reason == "not_more_diverse"
+    assert choose(row(), []).reason == "no_readable_answer"
 
 
 def test_a_sentence_that_contradicts_the_prediction_does_not_stay():
@@ -92,6 +112,7 @@ texts = st.one_of(st.text(max_size=40), fragments.map(" ".join), st.sampled_from
 def test_what_is_accepted_is_true_and_more_diverse_and_nothing_else_changes(originals, candidates):
     before = row(originals)
     after = refined(before, choose(before, candidates))
+    assert after.keys() == {*before, *FIELDS}
     assert after["original"] == originals
     assert len(after["sentences"]) == 3
     if after["accepted"]:
@@ -103,6 +124,24 @@ def test_what_is_accepted_is_true_and_more_diverse_and_nothing_else_changes(orig
         assert after["sentences"] == originals
     assert {key: after[key] for key in before if key != "sentences"} == {
         key: before[key] for key in before if key != "sentences"
+    }
+
+
+def test_unreadable_answers_are_counted_apart_from_rejected_rewrites():
+    good, bad = "On the box sits a ball.", "The ball is behind the box."
+    readings = [Reading([good, bad], None), Reading([bad], None), Reading([], "cut_off"), Reading([], "empty")]
+    rows = [refined(row(), choose(row(), [good, bad, bad]), readings), refined(row(), choose(row(), []), readings[2:])]
+    assert rows[0]["readable_answers"] == 2
+    assert rows[0]["unreadable_answers"] == {"cut_off": 1, "empty": 1}
+    assert rows[0]["acceptable_rewrites"] == 1
+    assert rows[0]["rejected_rewrites"] == {"relation_not_stated": 2}
+    assert rows[1]["reason"] == "no_readable_answer"
+    assert tally_answers(rows) == {
+        ("answers", "readable"): 2,
+        ("answers", "unreadable: cut_off"): 2,
+        ("answers", "unreadable: empty"): 2,
+        ("rewrites", "acceptable"): 1,
+        ("rewrites", "rejected: relation_not_stated"): 2,
     }
 
 
@@ -151,6 +190,12 @@ def test_resumed_refinement_gives_the_rows_of_one_go(tiny, prompt):
     assert rest == whole[3:]
     torch.manual_seed(99)
     assert [done for batch in refine(rows, *tiny, settings, set()) for done in batch] == whole
+    # Every answer that was drawn is counted, those that were cut off too.
+    chats = 1 if prompt == "set" else 3
+    for done in whole:
+        assert done["readable_answers"] + sum(done["unreadable_answers"].values()) == chats * settings.candidates
+        assert done["acceptable_rewrites"] + sum(done["rejected_rewrites"].values()) >= done["readable_answers"]
+    assert any(done["unreadable_answers"].get("cut_off") for done in whole)
 
 
 @pytest.mark.parametrize("candidates", [1, 3])
@@ -167,8 +212,8 @@ def test_what_is_read_once_for_many_does_not_change_the_answers(tiny, candidates
             input_ids=ids["input_ids"], do_sample=False, max_new_tokens=8, eos_token_id=1, pad_token_id=0
         )
         tail = plain[0, ids["input_ids"].shape[1] :].tolist()
-        answer = [tokenizer.decode(tail, skip_special_tokens=True).strip()] if 1 in tail else []
-        assert answers == answer * candidates
+        answer = tokenizer.decode(tail, skip_special_tokens=True).strip() if 1 in tail else None
+        assert answers == [answer] * candidates
 
 
 def test_prompts_show_the_prediction_and_never_the_annotation():
@@ -179,9 +224,46 @@ def test_prompts_show_the_prediction_and_never_the_annotation():
     assert len(conversations(row([ALIKE[0], ALIKE[0], ""]), "sentence")) == 1
 
 
-def test_lines_of_an_answer():
-    assert lines("1. A ball.\n\n- 2 balls  on a box.\nThe end.", "set") == ["A ball.", "2 balls on a box.", "The end."]
-    assert lines("A ball.\nSentence: more", "sentence") == ["A ball."]
+REFUSES = """{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}
+{%- endif %}{{ m['role'] }} : {{ m['content'] | trim }} <end> {% endfor %}"""
+IGNORES = "{% for m in messages if m['role'] != 'system' %}{{ m['role'] }} : {{ m['content'] }} <end> {% endfor %}"
+
+
+@pytest.mark.parametrize("prompt", ["sentence", "set"])
+@pytest.mark.parametrize("template", [REFUSES, IGNORES])
+def test_a_template_without_a_system_role_shows_its_text_to_the_user(tiny, template, prompt):
+    model, tokenizer = tiny
+    [system, user, *rest] = conversations(row(), prompt)[0]
+    bare = copy.copy(tokenizer)
+    bare.chat_template = template
+    [text] = render([[system, user, *rest]], bare)
+    assert text.startswith(f"user : {system['content']}\n\n{user['content']} <end> ")
+    assert text.count(system["content"]) == 1
+    assert all(turn["content"] in text for turn in rest)
+    settings = SETTINGS.model_copy(update={"prompt": prompt})
+    assert len([done for batch in refine([row()], model, bare, settings, set()) for done in batch]) == 1
+
+
+def test_a_template_with_a_system_role_renders_as_it_is(tiny):
+    _, tokenizer = tiny
+    chats = [*conversations(row(), "sentence"), *conversations(row(), "set")]
+    plain = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
+    assert render(chats, tokenizer) == plain
+    assert all(text.startswith(f"system : {chat[0]['content']} <end>") for text, chat in zip(plain, chats, strict=True))
+
+
+def test_a_template_that_cannot_render_a_chat_is_reported(tiny):
+    broken = copy.copy(tiny[1])
+    broken.chat_template = "{{ raise_exception('only tools') }}"
+    with pytest.raises(VsdError, match=r"(?s)cannot render.*only tools.*chat_template\.jinja"):
+        render(conversations(row(), "set"), broken)
+
+
+def test_a_tokenizer_of_another_model_is_reported(tiny):
+    model, tokenizer = tiny
+    config = LlamaConfig(**{**model.config.to_dict(), "vocab_size": 8})
+    with pytest.raises(VsdError, match=r"knows 8 tokens.*do not belong together"):
+        generate(conversations(row(), "set"), LlamaForCausalLM(config), tokenizer, SETTINGS, seed=0)
 
 
 def test_rows_without_a_label_are_refused(tiny):

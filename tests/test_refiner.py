@@ -1,10 +1,13 @@
+import json
+import shutil
+
 import gguf
 import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from vsd_utils.chat import load
+from vsd_utils.chat import end_tokens, load
 from vsd_utils.errors import VsdError
 from vsd_utils.pointers import Pointer, read_pointer, write_pointer
 from vsd_utils.refiner import prepare
@@ -129,6 +132,64 @@ def test_folder_of_the_user(converted, tmp_path):
     prepare("folder", str(tmp_path / "absent"), None, tmp_path)
     with pytest.raises(VsdError, match="no folder"):
         load(tmp_path, "float32", "none", "cpu")
+
+
+@pytest.fixture
+def folder(converted, tmp_path):
+    """A folder of the user with a model, and a pointer to it beside; tests spoil the model."""
+    shutil.copytree(converted, tmp_path / "model", ignore=shutil.ignore_patterns("model.json"))
+    prepare("folder", str(tmp_path / "model"), None, tmp_path)
+    return tmp_path
+
+
+def without(path, *keys):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in content.items() if key not in keys}))
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["tokenizer.json", "tokenizer_config.json"], r"(?s)tokenizer cannot be loaded.*needs tokenizer\.json"),
+        (["chat_template.jinja"], r"(?s)no chat template.*refiner\.name.*chat_template\.jinja"),
+        (["model.safetensors"], r"(?s)cannot be loaded.*downloaded"),
+    ],
+)
+def test_what_a_folder_lacks_is_said(folder, names, says):
+    for name in names:
+        (folder / "model" / name).unlink()
+    with pytest.raises(VsdError, match=says):
+        load(folder, "float32", "none", "cpu")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.safetensors", "chat_template.jinja"])
+@pytest.mark.parametrize("content", ["{}", "{%"])
+def test_spoilt_files_end_in_no_traceback_of_a_library(folder, name, content):
+    (folder / "model" / name).write_text(content)
+    if (name, content) == ("chat_template.jinja", "{}"):
+        return  # a template, if a poor one
+    with pytest.raises(VsdError, match=r"the refiner"):
+        load(folder, "float32", "none", "cpu")
+
+
+def test_a_model_with_weights_missing_is_refused(folder):
+    config = json.loads((folder / "model" / "config.json").read_text())
+    (folder / "model" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
+    with pytest.raises(VsdError, match=r"not a whole model: 9 weights"):
+        load(folder, "float32", "none", "cpu")
+
+
+def test_how_an_answer_ends(folder):
+    without(folder / "model" / "tokenizer_config.json", "pad_token")
+    _, tokenizer = load(folder, "float32", "none", "cpu")
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, 2)
+    without(folder / "model" / "tokenizer_config.json", "eos_token")
+    model, tokenizer = load(folder, "float32", "none", "cpu")
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, None)
+    assert end_tokens(model, tokenizer) == [2]
+    without(folder / "model" / "config.json", "eos_token_id", "pad_token_id")
+    with pytest.raises(VsdError, match=r"(?s)no token that ends an answer.*eos_token"):
+        load(folder, "float32", "none", "cpu")
 
 
 def test_offline_download_says_what_to_do(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from vsd_utils.annotations import Item, load_items
 from vsd_utils.errors import VsdError
 from vsd_utils.evaluation import fact_of
+from vsd_utils.files import sha256
 from vsd_utils.jars import SCRIPT_ENGINE, SPICE_JARS, JarError, fetch_jars, pycocoevalcap_folder
 from vsd_utils.java import JavaError, find_java
 from vsd_utils.paths import ROOT, annotation_file
@@ -96,6 +98,16 @@ def test_what_was_parsed_is_never_parsed_again(some, scored, cache) -> None:
         small.scores([Pair("a zebra beside a piano", ("a piano",))])
 
 
+def test_damaged_and_unusable_caches_change_no_score(some, scored, cache, tmp_path, capfd) -> None:
+    damaged = Path(shutil.copy(cache / "known.sqlite", tmp_path))
+    os.truncate(damaged, damaged.stat().st_size // 2 // 4096 * 4096)
+    assert Spice(folder=tmp_path).scores(some[-8:]) == scored[-8:]
+    assert f"{damaged}: this cache file is damaged" in capfd.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert Spice(folder=tmp_path / "file").scores(some[-8:]) == scored[-8:]
+    assert "cannot be used as a cache" in capfd.readouterr().err
+
+
 def test_hostile_captions_leave_the_others_alone(some, scored, cache) -> None:
     texts = [
         "",
@@ -164,6 +176,17 @@ def test_archives_are_checked_and_offline_is_said(tmp_path, monkeypatch) -> None
     with pytest.raises(JarError, match=engine.coordinates):
         fetch_jars((engine._replace(digest="0" * 64),), tmp_path)
     assert list(tmp_path.iterdir()) == []
+    damaged = tmp_path / engine.name
+    damaged.write_bytes(bytes(engine.size))
+    assert fetch_jars((engine,), tmp_path) == [damaged]
+    assert sha256(damaged) == engine.digest
+    damaged.unlink()
+    damaged.mkdir()
+    assert fetch_jars((engine,), tmp_path) == [damaged]
+    (elsewhere,) = fetch_jars((engine,), damaged / "jars")  # below a file no folder can be made
+    assert sha256(elsewhere) == engine.digest
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -140,4 +140,5 @@ def _applied(chat: Chat, tokenizer: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = (str(error).strip() or "no message").splitlines()[0]
+    return text if isinstance(error, OSError | ValueError | TemplateError) else f"{type(error).__name__}: {text}"

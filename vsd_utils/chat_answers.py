@@ -215,7 +215,7 @@ def _cut(line: str, names: Sequence[str]) -> list[str]:
     """The sentences of one line; the line itself where a piece of it is too short for one."""
     for name in sorted(filter(None, map(str.strip, names)), key=len, reverse=True):
         # A full stop of the name ends the sentence too if a capital letter follows.
-        stop = r"(?!(?<=[.!?])\s+[^\w\s]*(?-i:[A-Z\d]))"
+        stop = r"(?!(?<=[.!?])[\"'”’»*_]*[,;]?\s+[^\w\s]*(?-i:[A-Z\d]))"
         pattern = rf"(?<!\w){re.escape(name)}(?!\w){stop}"
         line = re.sub(pattern, lambda found: found[0].translate(_HIDDEN), line, flags=re.IGNORECASE)
     pieces = _SENTENCE_END.sub(lambda found: f"{found[1] or ''}\n", line).translate(_SHOWN).split("\n")

@@ -60,13 +60,18 @@ Reason = Literal[
 ]
 # The first of these that holds is why a rewrite may not replace a sentence; see ``rejection``.
 Rejection = Literal["length", "not_one_sentence", "unchanged", "repetitive", "new_words", "relation_not_stated"]
+# What a refined row has that a task 3 row with a label has not.
+FIELDS = (
+    *("accepted", "reason", "original"),
+    *("readable_answers", "unreadable_answers", "acceptable_rewrites", "rejected_rewrites"),
+)
 # A lower mBLEU-4 (0 to 1) counts as more diverse from this difference on: pycocoevalcap gives a sentence without any
 # common four-word sequence not 0 but a small number that depends on its length.
 MIN_GAIN = 0.005
 # Combinations of three are tried exhaustively, so the pool that they are drawn from is bounded.
 MAX_POOL = 10
 _MAX_WORDS = 30
-_FIELDS = {"id", "task", "subject", "object", "label", "sentences"}
+_NEEDED = {"id", "task", "subject", "object", "label", "sentences"}
 
 
 class Choice(NamedTuple):
@@ -159,7 +164,7 @@ def _added(row: Mapping[str, Any], sentence: str) -> set[str]:
 
 def check(row: Mapping[str, Any]) -> None:
     """Raise ``VsdError`` unless the row is a task 3 prediction with a predicted label."""
-    if missing := _FIELDS - set(row):
+    if missing := _NEEDED - set(row):
         raise VsdError(f"row {row.get('id')!r} to refine lacks {', '.join(sorted(missing))}; describe the images again")
     if row["task"] != 3 or len(row["sentences"]) != 3:
         raise VsdError(
