@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import yaml
 from project import Project
+from ruamel.yaml import YAML
 
 from vsd_utils.files import sha256
 from vsd_utils.store import cache_folder
@@ -46,7 +46,7 @@ class Stage:
         """Run the stages before ``name``, then ``name`` itself, unkilled."""
         self.project, self.name = project, name
         self.cache = project.folder.parent / f"{project.folder.name}-cache"
-        stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"]
+        stages = YAML(typ="safe", pure=True).load(project.folder / "dvc.yaml")["stages"]
         made = {path: stage for stage, content in stages.items() for path in _paths(content)}
         before = sorted({made[path] for path in stages[name]["deps"] if path in made})
         if before:
