@@ -90,7 +90,8 @@ def fetch_jars(wanted: tuple[Jar, ...] = SPICE_JARS, folder: Path | None = None)
             try:
                 _fetch(jar, path)
             except OSError as error:
-                say_once(f"{path.parent}: SPICE's archives cannot be kept there ({error}); fetched for this run alone.")
+                line = f"{folder}: SPICE's archives cannot be kept there ({error}); fetched for this run alone."
+                say_once(line, f"archives in {folder}")
                 path = folder_of_this_run() / jar.name
                 if not _sound(jar, path):
                     _fetch_for_this_run(jar, path)
