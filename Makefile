@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 # Not the one inside an activated .venv, which would delete itself when the environment is made again.
 FOUND_UV := $(shell command -v uv 2>/dev/null | grep -v '/\.venv/')
 UV := $(or $(FOUND_UV),.tools/uv/bin/uv)
-PROFILE ?= sample
+PROFILE ?= mini
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -23,16 +23,17 @@ repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions
 test: .git .venv/ready  ## run all tests, the smoke pipeline included
 	pytest
 
-lint: .venv/ready  ## ruff and mypy
+lint: .venv/ready  ## ruff, mypy, and the order of the layers
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 lab: .venv/ready  ## open the notebooks in JupyterLab, with the current parameters
 	jupyter lab notebooks
 
-profile: .venv/ready  ## write params.yaml for PROFILE=sample|smoke|layout|paper without running anything
-	python -m vsd_utils.params profile=$(PROFILE)
+profile: .venv/ready  ## write params.yaml for PROFILE=mini|boxes|paper|smoke without running anything
+	python -m vsd_utils profile $(PROFILE)
 
 lock: .venv/ready  ## resolve requirements.lock again after a change of pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 \

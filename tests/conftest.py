@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 from project import Project
 
-from vsd_utils.paths import ROOT
+from vsd_utils.common.paths import ROOT
 
 REAL_VSD = ROOT.parent / "shared" / "vsd"
 

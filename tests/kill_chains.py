@@ -24,8 +24,8 @@ import psutil
 from project import Project
 from ruamel.yaml import YAML
 
-from vsd_utils.files import sha256
-from vsd_utils.store import cache_folder
+from vsd_utils.common.files import sha256
+from vsd_utils.metrics.java.cache import cache_folder
 
 _OTHERS = (".git", "__pycache__", "tmp")  # git's, Python's and DVC's own files
 STAGES = ("fetch", "base", "refiner", "convert", "finetune", "describe", "refine", "evaluate")
@@ -154,7 +154,7 @@ def main() -> int:
     different = 0
     try:
         project = Project.of_this_checkout(folder / "project")
-        project.run("python", "-m", "vsd_utils.params", f"profile={given.profile}", *given.overrides)
+        project.run("python", "-m", "vsd_utils", "profile", f"{given.profile}", *given.overrides)
         for name in given.stage:
             stage = Stage(project, name)
             print(f"{name}, seed {given.seed}: {stage.seconds:.1f} s unkilled, {len(stage.expected)} files", flush=True)

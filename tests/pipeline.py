@@ -8,38 +8,55 @@ from typing import Any
 import nbformat
 from ruamel.yaml import YAML
 
-from vsd_utils.notebooks import SOURCES
-from vsd_utils.paths import NOTEBOOKS, ROOT
+from vsd_utils.__main__ import VERBS
+from vsd_utils.commands.run_notebook import SOURCES
+from vsd_utils.common.paths import NOTEBOOKS, ROOT
 
 PACKAGE = ROOT / "vsd_utils"
-SCRIPTS = {"preflight": "preflight", "fetch": "fetch", "base": "base", "refiner": "refiner"}  # stage -> module it runs
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 
 
+# `prepare-model` makes one of two models, and imports what makes it only then.
+OTHER_HALF = {
+    "base": {PACKAGE / "miniature" / "smollm.py"},
+    "refiner": {
+        path
+        for folder in ("data", "finetune", "miniature/model", "miniature/scenes", "models")
+        for path in (PACKAGE / folder).rglob("*.py")
+        if path.name != "checkpoint.py"
+    },
+}
+
+
 @cache
-def imported(path: Path) -> frozenset[str]:
-    """Modules of the package that a file imports, anywhere in it, and what those import."""
+def imported(path: Path) -> frozenset[Path]:
+    """Files of the package that a file imports, anywhere in it, and what those import, without packages' own."""
     return reached(path.read_text(encoding="utf-8"))
 
 
-def reached(source: str) -> frozenset[str]:
-    found = set()
+def reached(source: str) -> frozenset[Path]:
+    found: set[Path] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "vsd_utils":
-            inside = node.module.split(".")[1:]
-            found |= {inside[0]} if inside else {name.name for name in node.names}
+            names = [f"{node.module}.{name.name}" for name in node.names]
+            found |= {path for name in [node.module, *names] if (path := file_of(name))}
         elif isinstance(node, ast.Import):
-            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("vsd_utils.")}
-    files = {PACKAGE / f"{module}.py" for module in found}
-    return frozenset(found).union(*(imported(file) for file in files))
+            found |= {path for name in node.names if (path := file_of(name.name))}
+    return frozenset(found).union(*(imported(file) for file in found))
 
 
-def modules_of(stage: str) -> frozenset[str]:
-    """Modules that a stage runs: its script's, or its notebook's and the runner's."""
-    if stage == "report":
-        return imported(PACKAGE / "report.py") | {"report"}
-    if stage in SCRIPTS:
-        return imported(PACKAGE / f"{SCRIPTS[stage]}.py") | {SCRIPTS[stage]}
-    notebook = nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    return reached(code) | imported(PACKAGE / "notebooks.py") | {"notebooks"}
+def file_of(name: str) -> Path | None:
+    """The module's file, None for what is no module of ours."""
+    path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+    return path if name.startswith("vsd_utils.") and path.is_file() else None
+
+
+def runs(stage: str) -> frozenset[Path]:
+    """Files of the package that a stage runs: its verb's, and for a notebook stage the notebook's."""
+    verb, *words = STAGES[stage]["cmd"].removeprefix("python -m vsd_utils ").split()
+    command = PACKAGE / "commands" / f"{VERBS[verb].module}.py"
+    found = imported(command) | {command}
+    if verb == "run-notebook":
+        notebook = nbformat.read(NOTEBOOKS / SOURCES[words[0]], as_version=4)
+        found |= reached("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+    return frozenset(found) - OTHER_HALF.get(stage, set())

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vsd_utils.files import sha256
-from vsd_utils.paths import ROOT
+from vsd_utils.common.files import sha256
+from vsd_utils.common.paths import ROOT
 
 
 class Project:

@@ -13,16 +13,18 @@ from PIL import Image
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
-from vsd_utils import control_tokens, preflight, tiny
-from vsd_utils.admission import admit, survey
-from vsd_utils.annotations import SPLITS, Item, load_items, load_pairs
-from vsd_utils.errors import VsdError
-from vsd_utils.evaluation import Engine, References, Submission, score_together
-from vsd_utils.files import read_json, read_jsonl
-from vsd_utils.params import compose
-from vsd_utils.paths import ROOT, annotation_file
-from vsd_utils.sections import Params
-from vsd_utils.submissions import export_submission
+from vsd_utils.commands import preflight
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json, read_jsonl
+from vsd_utils.common.params import Params
+from vsd_utils.common.paths import ROOT, annotation_file
+from vsd_utils.common.profiles import compose
+from vsd_utils.data import control_tokens
+from vsd_utils.data.admission import admit, survey
+from vsd_utils.data.annotations import SPLITS, Item, load_items, load_pairs
+from vsd_utils.evaluate.scores import Engine, References, Submission, score_together
+from vsd_utils.evaluate.submissions import export_submission
+from vsd_utils.miniature.model import architecture
 
 SIZE = (64, 48)
 BOXES = {"s_bbox": [2, 20, 2, 30], "o_bbox": [10, 46, 20, 62]}
@@ -170,9 +172,9 @@ def checkout(broken, tmp_path_factory) -> Path:
     YAML(typ="safe", pure=True).dump(content, root / "params.yaml")
     settings = broken.params().base.tiny
     texts = [text for rows in broken.items.values() for one in rows if "img_id" in one for text in one["captions"]]
-    tiny.make_processor(tiny.make_tokenizer(texts, 400), settings).save_pretrained(root / "models/base")
-    for command in (["preflight"], ["fetch"], ["notebooks", "clean"], ["notebooks", "run", "convert"]):
-        words = [sys.executable, "-m", f"vsd_utils.{command[0]}", *command[1:]]
+    architecture.make_processor(architecture.make_tokenizer(texts, 400), settings).save_pretrained(root / "models/base")
+    for command in (["preflight"], ["fetch"], ["clean-notebooks"], ["run-notebook", "convert"]):
+        words = [sys.executable, "-m", "vsd_utils", *command]
         done = subprocess.run(words, cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return root
@@ -261,6 +263,6 @@ def test_text_stays_text(text) -> None:
 
 
 def test_nothing_real_is_refused(real_vsd) -> None:
-    settings = Params.model_validate(compose(["profile=layout", f"fetch.annotations={real_vsd}"])).fetch
+    settings = Params.model_validate(compose(["profile=boxes", f"fetch.annotations={real_vsd}"])).fetch
     admitted, lines = survey(settings, every_pixel=True)
     assert (len(admitted.pairs["val"]), admitted.unusable["val"], lines) == (2927, [], [])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vsd_utils.annotations import load_items, load_pairs, read_items, read_pairs
-from vsd_utils.errors import VsdError
-from vsd_utils.paths import annotation_file
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.data.annotations import load_items, load_pairs, read_items, read_pairs
 
 TRIPLE = {"s": "cup", "o": "box", "p": "on", "s_bbox": [10, 30, 10, 40], "o_bbox": [30, 60, 0, 50]}
 ITEM = {"img_id": "7", "triple_list": [TRIPLE], "captions": ["a cup on a box"]}

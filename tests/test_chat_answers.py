@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsd_utils.chat_answers import Reading, read
-from vsd_utils.files import read_json
+from vsd_utils.common.files import read_json
+from vsd_utils.refine.chat_answers import Reading, read
 
 NAMES = ["cup", "laptop", "cow's ear", "t.v.", "chair.", "dogs' bowl", "a man: tall", '"stop" sign', "3 balls", "T.V"]
 SHAPES = [

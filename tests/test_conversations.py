@@ -11,11 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vsd_utils import samples
-from vsd_utils.annotations import Item, load_pairs
-from vsd_utils.conversations import converse, count, llava_record, three_captions, training_row
-from vsd_utils.errors import VsdError
-from vsd_utils.images import (
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import Params
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.common.profiles import compose
+from vsd_utils.data import samples
+from vsd_utils.data.annotations import Item, load_pairs
+from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row
+from vsd_utils.data.images import (
     OBJECT_COLOUR,
     SUBJECT_COLOUR,
     canvas_size,
@@ -24,12 +27,9 @@ from vsd_utils.images import (
     draw_boxes,
     empty_canvas,
 )
-from vsd_utils.params import compose
-from vsd_utils.paths import annotation_file
-from vsd_utils.prompts import question, read_question, sentences
-from vsd_utils.relations import RELATIONS
-from vsd_utils.samples import Sample
-from vsd_utils.sections import Params
+from vsd_utils.data.prompts import question, read_question, sentences
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.samples import Sample
 
 # Read off the figures of the authors' repository, for {s} = "power lines" and {o} = "train".
 PUBLISHED = {
@@ -54,7 +54,7 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def real(pairs, pictures) -> list[Sample]:
-    """The real validation files as the `layout` profile makes them, pictures included."""
+    """The real validation files as the `boxes` profile makes them, pictures included."""
     return list(samples.build(pairs, None, {}, draw=True, box_width=0.016, canvas_margin=0.05, target=pictures))
 
 

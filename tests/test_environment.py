@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from ruamel.yaml import YAML
 
-from vsd_utils.paths import ROOT
+from vsd_utils.common.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]

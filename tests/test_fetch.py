@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsd_utils import preflight
-from vsd_utils.annotations import SPLITS, load_items, load_pairs
-from vsd_utils.errors import VsdError
-from vsd_utils.fetch import AUTHORS_FILES, _admit, _take, git_blob, split_images
-from vsd_utils.files import read_json
-from vsd_utils.origin import LEFT_OUT, describe
-from vsd_utils.params import compose
-from vsd_utils.paths import annotation_file
-from vsd_utils.photos import index_photos, photo_of
-from vsd_utils.scenes import write_split
-from vsd_utils.sections import Params
+from vsd_utils.commands import preflight
+from vsd_utils.commands.fetch import AUTHORS_FILES, _admit, _take, git_blob, split_images
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json
+from vsd_utils.common.params import Params
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.common.profiles import compose
+from vsd_utils.data.annotations import SPLITS, load_items, load_pairs
+from vsd_utils.data.dataset_info import LEFT_OUT, describe
+from vsd_utils.data.photos import index_photos, photo_of
+from vsd_utils.miniature.scenes.scene import write_split
 
 
 def params(profile: str, **changes: Any) -> Params:
@@ -34,7 +34,7 @@ def params(profile: str, **changes: Any) -> Params:
 
 def take(source: Path, target: Path, seed: int = 0, **changes: Any) -> dict[str, Any]:
     """Fetch annotations without photos from one folder into another."""
-    settings = params("layout", fetch__annotations=str(source), **{"fetch__own_split": False} | changes).fetch
+    settings = params("boxes", fetch__annotations=str(source), **{"fetch__own_split": False} | changes).fetch
     return _take(settings, seed, _admit(settings), target)
 
 
@@ -139,22 +139,19 @@ def test_images_left_out_of_an_own_split_are_counted_where_they_came_from(source
         take(sources, tmp_path / "taken", **even)
 
 
-def test_the_preflight_writes_the_same_bytes_whatever_the_parameters(tmp_path, monkeypatch) -> None:
-    written = []
+def test_the_preflight_writes_the_same_bytes_whatever_the_parameters(tmp_path) -> None:
+    target, written = tmp_path / "preflight.json", []
     for rank in (8, 512):
-        monkeypatch.setattr(preflight, "PREFLIGHT", tmp_path / "preflight.json")
-        monkeypatch.setattr(preflight, "load", lambda rank=rank: params("smoke", finetune__lora_rank=rank))
-        preflight.main()
-        written.append((tmp_path / "preflight.json").read_bytes())
+        preflight.check(params("smoke", finetune__lora_rank=rank), target)
+        written.append(target.read_bytes())
     assert json.loads(written[0]) == {"missing": []}
     assert written[0] == written[1]
     wrong = params("smoke", refiner__source="folder", refiner__name="~/no such model")
-    monkeypatch.setattr(preflight, "load", lambda: wrong)
     with pytest.raises(
         VsdError, match=r"no such model: no config.json there. Set refiner.name to the folder of a check"
     ):
-        preflight.main()
-    assert list(tmp_path.iterdir()) == []  # what an earlier run said is no longer true
+        preflight.check(wrong, target)
+    assert not target.exists()
 
 
 def test_a_linked_data_folder_is_refused_with_what_works(tmp_path, monkeypatch) -> None:
@@ -166,7 +163,7 @@ def test_a_linked_data_folder_is_refused_with_what_works(tmp_path, monkeypatch) 
 
 
 def test_the_preflight_knows_what_the_paper_needs_of_a_gpu() -> None:
-    assert preflight.problems(params("sample")) == []
+    assert preflight.problems(params("mini")) == []
     seen = preflight._gpu_gib()
     wanted = params("paper")
     told = [line for line in preflight.problems(wanted) if "GPU memory" in line]

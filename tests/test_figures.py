@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from vsd_utils import figures
+from vsd_utils.report import figures
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import subprocess
 
 import pytest
 
-from vsd_utils import preflight
-from vsd_utils.git import commit
-from vsd_utils.params import Params, compose
+from vsd_utils.commands import preflight
+from vsd_utils.common.git import commit
+from vsd_utils.common.params import Params
+from vsd_utils.common.profiles import compose
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vsd_utils.imports import may_be_quantized
-from vsd_utils.paths import ROOT
+from vsd_utils.common.paths import ROOT
+from vsd_utils.models.imports import may_be_quantized
 
 
 @pytest.mark.parametrize("quantized", [False, True])
 def test_peft_with_and_without_bitsandbytes(quantized) -> None:
     code = f"""
-from vsd_utils import imports
+from vsd_utils.models import imports
 imports.lighten(quantized={quantized})
 import sys
 import peft.import_utils

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 
-from vsd_utils.errors import VsdError
-from vsd_utils.files import write_json
-from vsd_utils.lengths import _tiling, image_tokens, summary
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import write_json
+from vsd_utils.data.token_counts import _tiling, image_tokens, summary
 
 LLAVA_1_6 = {"tile": 336, "patch": 14, "grids": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]}
 BACKWARDS = LLAVA_1_6 | {"grids": LLAVA_1_6["grids"][::-1]}  # the first grid is then not the smallest that fits

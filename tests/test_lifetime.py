@@ -12,8 +12,8 @@ import psutil
 import pytest
 from project import Project
 
-from vsd_utils import lifetime
-from vsd_utils.paths import ROOT
+from vsd_utils.common import lifetime
+from vsd_utils.common.paths import ROOT
 
 SOON = 30.0  # seconds
 
@@ -29,7 +29,7 @@ def wait_until(true: Callable[[], object], seconds: float = SOON) -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of this checkout whose first stage has a minute's work."""
     project = Project.of_this_checkout(tmp_path_factory.mktemp("checkout"))
-    project.run("python", "-m", "vsd_utils.params", "profile=sample")
+    project.run("python", "-m", "vsd_utils", "profile", "mini")
     return project
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_left_when_dvc_alone_is_told_to_end_and_it_can_be_started_aga
         tree = psutil.Process(dvc.pid).children(recursive=True)
         assert len(tree) >= 4  # the stage and a worker for each split
         # A second stage beside it is refused, and told by whom.
-        second = checkout.start(sys.executable, "-m", "vsd_utils.refiner")
+        second = checkout.start(sys.executable, "-m", "vsd_utils", "prepare-model", "refiner")
         said, _ = second.communicate()
         assert second.returncode == 2
         assert said.startswith("error: stage fetch is running in this checkout (process ")
@@ -69,18 +69,18 @@ def test_nothing_is_left_when_dvc_alone_is_told_to_end_and_it_can_be_started_aga
     assert pictures()
     assert not (checkout.folder / "data/images").exists()
     # Again, with less to do.
-    checkout.run("python", "-m", "vsd_utils.params", "profile=smoke")
+    checkout.run("python", "-m", "vsd_utils", "profile", "smoke")
     checkout.run("dvc", "repro", "--force", "fetch", SHELL=shell)
     assert len(list((checkout.folder / "data/images").iterdir())) == 54
     assert not pictures()
-    checkout.run("python", "-m", "vsd_utils.params", "profile=sample")
+    checkout.run("python", "-m", "vsd_utils", "profile", "mini")
 
 
 NOTEBOOK = """
 import subprocess, sys
 from pathlib import Path
 import torch
-from vsd_utils import lifetime
+from vsd_utils.common import lifetime
 
 class Slow(torch.utils.data.Dataset):
     def __len__(self):
@@ -106,7 +106,7 @@ def test_kernel_workers_and_programs_end_with_their_stage(checkout: Project) -> 
     content = nbformat.read(notebook, as_version=4)
     content.cells = [*content.cells[:2], nbformat.v4.new_code_cell(NOTEBOOK)]
     nbformat.write(content, notebook)
-    stage = checkout.start(sys.executable, "-m", "vsd_utils.notebooks", "run", "convert")
+    stage = checkout.start(sys.executable, "-m", "vsd_utils", "run-notebook", "convert")
     written = checkout.folder / "notebooks"
     try:
         wait_until((written / "at-work").exists)
@@ -142,7 +142,7 @@ def test_a_bound_program_is_the_program_itself_with_its_input_output_and_status(
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from vsd_utils import work_lock
+from vsd_utils.common import work_lock
 with work_lock.held("first", Path(sys.argv[1])):
     if os.fork() == 0:
         Path(sys.argv[1] + ".child").write_text(str(os.getpid()))
@@ -151,8 +151,8 @@ with work_lock.held("first", Path(sys.argv[1])):
 
 
 def test_a_killed_process_holds_no_lock_even_while_its_child_lives(tmp_path: Path) -> None:
-    from vsd_utils import work_lock
-    from vsd_utils.errors import VsdError
+    from vsd_utils.common import work_lock
+    from vsd_utils.common.errors import VsdError
 
     path = tmp_path / "lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT)

@@ -16,13 +16,17 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from sklearn.metrics import accuracy_score, f1_score
 
-from vsd_utils.annotations import Item, load_items
-from vsd_utils.errors import VsdError
-from vsd_utils.evaluation import fact_of
-from vsd_utils.intervals import compare, draw, intervals, resample
-from vsd_utils.java import find_java
-from vsd_utils.meteor import meteor_counts, meteor_score
-from vsd_utils.metrics import (
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.data.annotations import Item, load_items
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.evaluate.scores import fact_of
+from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sentences
+from vsd_utils.metrics.bootstrap import compare, draw, intervals, resample
+from vsd_utils.metrics.java.meteor import meteor_counts, meteor_score
+from vsd_utils.metrics.java.runtime import find_java
+from vsd_utils.metrics.java.tokenizer import tokenize
+from vsd_utils.metrics.measure import (
     bleu_measure,
     challenge_scores,
     cider_scores,
@@ -33,10 +37,6 @@ from vsd_utils.metrics import (
     rouge_scores,
     self_bleu,
 )
-from vsd_utils.paths import annotation_file
-from vsd_utils.relations import RELATIONS
-from vsd_utils.sentences import Engine, SentenceTask, score_sentences
-from vsd_utils.tokens import tokenize
 
 CLOSE = {"rel": 0, "abs": 1e-7}  # on a scale of 100: 1e-9 of the libraries' 0..1
 

@@ -17,14 +17,14 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from ruamel.yaml import YAML
 
-from vsd_utils.environment import settled
-from vsd_utils.errors import VsdError
-from vsd_utils.jupyter import KernelManager
-from vsd_utils.notebooks import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
-from vsd_utils.params import SHARED, compose
-from vsd_utils.paths import NOTEBOOKS, ROOT
-from vsd_utils.progress import LINE
-from vsd_utils.sections import Params
+from vsd_utils.commands.jupyter import KernelManager
+from vsd_utils.commands.run_notebook import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
+from vsd_utils.common.environment import settled
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import SHARED, Params
+from vsd_utils.common.paths import NOTEBOOKS, ROOT
+from vsd_utils.common.profiles import compose
+from vsd_utils.common.progress import LINE
 
 
 def source(stage: str) -> Any:
@@ -158,7 +158,8 @@ import time
 import warnings
 import matplotlib.pyplot as plt
 import pandas as pd
-from vsd_utils import params, progress
+from vsd_utils.common import params
+from vsd_utils.common import progress
 p = params.given("convert", globals())
 for number in range(200):
     print(number, flush=True)
@@ -184,7 +185,7 @@ def checkout(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("notebooks", "data/notebooks"):
         (root / name).mkdir(parents=True)
-    YAML(typ="safe", pure=True).dump(compose(["profile=sample"]), root / "params.yaml")
+    YAML(typ="safe", pure=True).dump(compose(["profile=mini"]), root / "params.yaml")
     return root
 
 
@@ -254,7 +255,7 @@ def run(
         ]
     )
     nbformat.write(clean(notebook), checkout / "data/notebooks/convert.ipynb")
-    command = [sys.executable, "-m", "vsd_utils.notebooks", "run", "convert"]
+    command = [sys.executable, "-m", "vsd_utils", "run-notebook", "convert"]
     variables = {"PATH": os.environ["PATH"]} | (variables or {})
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=variables)
 
@@ -323,7 +324,7 @@ def test_what_a_user_needs_is_passed_on() -> None:
 
 
 def test_an_error_names_notebook_heading_and_cause(checkout) -> None:
-    done = run(checkout, "from vsd_utils.errors import VsdError\nraise VsdError('val.json: no such file')")
+    done = run(checkout, "from vsd_utils.common.errors import VsdError\nraise VsdError('val.json: no such file')")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: 01_convert_data.ipynb, under 'The work': VsdError: val.json: no such file",

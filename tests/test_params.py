@@ -11,19 +11,19 @@ import pytest
 from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
-from vsd_utils.errors import VsdError
-from vsd_utils.params import SHARED, compose, given, load, overrides
-from vsd_utils.paths import ROOT
-from vsd_utils.sections import Params
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import SHARED, Params, given, load
+from vsd_utils.common.paths import ROOT
+from vsd_utils.common.profiles import compose, overrides
 
-PROFILES = ("layout", "paper", "sample", "smoke")
-SAMPLE = compose(["profile=sample"])
+PROFILES = ("boxes", "mini", "paper", "smoke")
+MINI = compose(["profile=mini"])
 GONE = object()
 
 
 def changed(place: str, value: Any) -> dict[str, Any]:
-    """The sample profile with one value put at a dotted place, or taken away."""
-    content = copy.deepcopy(SAMPLE)
+    """The mini profile with one value put at a dotted place, or taken away."""
+    content = copy.deepcopy(MINI)
     *sections, name = place.split(".")
     part = content
     for section in sections:
@@ -76,7 +76,7 @@ def test_the_committed_params_are_the_sample_profile() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout, so nothing says what was committed")
     committed = subprocess.run(["git", "show", ":params.yaml"], cwd=ROOT, capture_output=True, check=True, text=True)
-    assert YAML(typ="safe", pure=True).load(committed.stdout) == SAMPLE
+    assert YAML(typ="safe", pure=True).load(committed.stdout) == MINI
 
 
 def test_both_grammars_of_yaml_read_the_same(tmp_path) -> None:
@@ -145,7 +145,7 @@ def test_all_wrong_parameters_are_named_at_once(tmp_path) -> None:
     for text, said in (("seed: [", "not YAML"), ("seed: 1\nseed: 2\n", "not YAML"), ("", "the file = None")):
         with pytest.raises(VsdError, match=f"params.yaml: .*{said}"):
             load(write(tmp_path / "params.yaml", text))
-    with pytest.raises(VsdError, match=r"no such file. Make it with: python -m vsd_utils.params profile=sample"):
+    with pytest.raises(VsdError, match=r"no such file. Make it with: vsd profile mini"):
         load(tmp_path / "none.yaml")
 
 
@@ -166,7 +166,7 @@ def command(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_a_stage_stops_before_any_work(checkout, place, value, said) -> None:
     path = write(checkout / "params.yaml", changed(place, value))
     before = sorted(checkout.rglob("*"))
-    done = command(checkout, "vsd_utils.notebooks", "run", "convert")
+    done = command(checkout, "vsd_utils", "run-notebook", "convert")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path}: parameter ")
     assert said in done.stderr
@@ -176,17 +176,19 @@ def test_a_stage_stops_before_any_work(checkout, place, value, said) -> None:
 
 def test_composing_from_the_command_line(checkout) -> None:
     path = write(checkout / "params.yaml", "never read")
-    done = command(checkout, "vsd_utils.params", "profile=smoke", "finetune.epochs=2")
+    done = command(checkout, "vsd_utils", "profile", "smoke", "finetune.epochs=2")
     assert (done.returncode, done.stdout) == (0, "params.yaml: profile smoke, finetune.epochs=2\n")
     kept = path.read_text()
     assert overrides(load(path)) == ["finetune.epochs=2.0"]
     for wrong, said in (
-        ("profile=huge", "huge"),
-        ("finetune.epoch=2", "epoch"),
-        ("finetune", "finetune"),
-        ("seed=x", "seed = 'x'"),
+        (["huge"], "huge"),
+        (["sample"], "profile sample is now mini"),
+        (["layout"], "profile layout is now boxes"),
+        (["mini", "finetune.epoch=2"], "epoch"),
+        (["mini", "finetune"], "finetune"),
+        (["mini", "seed=x"], "seed = 'x'"),
     ):
-        done = command(checkout, "vsd_utils.params", wrong)
+        done = command(checkout, "vsd_utils", "profile", *wrong)
         assert done.returncode == 2, wrong
         assert done.stderr.startswith("error: ")
         assert said in done.stderr
@@ -196,9 +198,9 @@ def test_composing_from_the_command_line(checkout) -> None:
 
 
 def test_a_notebook_gets_what_it_was_given_and_the_rest_from_the_file(tmp_path) -> None:
-    path = write(tmp_path / "params.yaml", SAMPLE)
-    blank = dict.fromkeys([*SHARED, *SAMPLE["convert"]], ...)
-    usual = {name: SAMPLE[name] for name in SHARED} | SAMPLE["convert"]
+    path = write(tmp_path / "params.yaml", MINI)
+    blank = dict.fromkeys([*SHARED, *MINI["convert"]], ...)
+    usual = {name: MINI[name] for name in SHARED} | MINI["convert"]
     assert given("convert", {**blank, "pd": None}, path) == usual
     assert given("convert", blank | {"seed": 5, "box_width": 0.1}, path) == usual | {"seed": 5, "box_width": 0.1}
     with pytest.raises(VsdError, match=r"parameter convert.box_width = 'wide'"):
@@ -207,14 +209,14 @@ def test_a_notebook_gets_what_it_was_given_and_the_rest_from_the_file(tmp_path) 
         given("convert", blank | {"seed": -1}, path)
     with pytest.raises(VsdError, match=r"parameters cell has no box_width; params.yaml, section convert"):
         given("convert", {name: ... for name in blank if name != "box_width"}, path)
-    assert given("convert", dict.fromkeys(SAMPLE["convert"], ...), path) == SAMPLE["convert"]  # it uses no shared one
-    asked = dict.fromkeys([*SHARED, *SAMPLE["describe"]], ...)
+    assert given("convert", dict.fromkeys(MINI["convert"], ...), path) == MINI["convert"]  # it uses no shared one
+    asked = dict.fromkeys([*SHARED, *MINI["describe"]], ...)
     assert given("describe", asked | {"max_new_tokens": [1, 2, 3]}, path)["max_new_tokens"] == (1, 2, 3)
 
 
 @pytest.mark.parametrize("photos", ["../photos", "/a b/c=d", "it's, 7", "null", "12"])
 def test_overrides_make_the_same_parameters_again(photos) -> None:
-    content = copy.deepcopy(SAMPLE) | {"seed": 7}
+    content = copy.deepcopy(MINI) | {"seed": 7}
     content["fetch"]["photos"] = photos
     content["finetune"]["learning_rate"] = 3e-5
     content["convert"]["draw_boxes"] = False
@@ -223,7 +225,7 @@ def test_overrides_make_the_same_parameters_again(photos) -> None:
     said = overrides(params)
     assert len(said) == 5
     assert {"convert.draw_boxes=false", "describe.max_new_tokens=[8,9,10]", "finetune.learning_rate=3e-05"} <= {*said}
-    assert Params.model_validate(compose(["profile=sample", *said])) == params
+    assert Params.model_validate(compose(["profile=mini", *said])) == params
 
 
 def test_dvc_says_which_edits_of_the_file_it_replaces(checkout) -> None:
@@ -244,7 +246,7 @@ def test_dvc_says_which_edits_of_the_file_it_replaces(checkout) -> None:
     assert load(path).finetune.lora_rank == 32
 
     # What the command says again is not lost, nor is a profile that another one replaces.
-    said = subprocess.run([*dvc, "-S", "profile=sample"], cwd=checkout, capture_output=True, text=True)
+    said = subprocess.run([*dvc, "-S", "profile=mini"], cwd=checkout, capture_output=True, text=True)
     assert "These values of it are replaced: seed=3\n" in said.stderr
-    said = subprocess.run([*dvc, "-S", "profile=layout"], cwd=checkout, capture_output=True, text=True)
+    said = subprocess.run([*dvc, "-S", "profile=boxes"], cwd=checkout, capture_output=True, text=True)
     assert "replaced" not in said.stderr

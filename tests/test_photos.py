@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from vsd_utils import samples
-from vsd_utils.annotations import Item
-from vsd_utils.errors import VsdError
-from vsd_utils.photos import index_photos, open_photo, photo_of, photo_size, same_pictures
+from vsd_utils.common.errors import VsdError
+from vsd_utils.data import samples
+from vsd_utils.data.annotations import Item
+from vsd_utils.data.photos import index_photos, open_photo, photo_of, photo_size, same_pictures
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import nbformat
 import pytest
-from pipeline import PACKAGE, SCRIPTS, STAGES, imported, modules_of
+from pipeline import PACKAGE, STAGES, imported, runs
 from pydantic import BaseModel
 
-from vsd_utils import preflight
-from vsd_utils.notebooks import SOURCES, parameter_names
-from vsd_utils.params import SHARED, compose
-from vsd_utils.paths import NOTEBOOKS, ROOT
-from vsd_utils.sections import Params
+from vsd_utils.commands import preflight
+from vsd_utils.commands.run_notebook import SOURCES, parameter_names
+from vsd_utils.common.params import SHARED, Params
+from vsd_utils.common.paths import NOTEBOOKS, ROOT
+from vsd_utils.common.profiles import compose
 
 WORKING = [name for name in STAGES if name not in ("clean", "report")]
 
@@ -30,31 +30,34 @@ def outputs(stage: str) -> dict[str, bool]:
 
 
 def test_every_stage_is_a_notebook_or_a_script() -> None:
-    assert list(STAGES) == ["clean", *SCRIPTS, *SOURCES, "report"]
+    assert list(STAGES) == ["clean", "preflight", "fetch", "base", "refiner", *SOURCES, "report"]
     assert len(WORKING) == 9
-    for stage in WORKING:
-        module = f"vsd_utils.{SCRIPTS[stage]}" if stage in SCRIPTS else f"vsd_utils.notebooks run {stage}"
-        assert STAGES[stage]["cmd"] == f"python -m {module}"
+    for stage in SOURCES:
+        assert STAGES[stage]["cmd"] == f"python -m vsd_utils run-notebook {stage}"
 
 
-@pytest.mark.parametrize("stage", WORKING)
-def test_a_stage_depends_on_exactly_the_modules_it_runs(stage) -> None:
-    modules = {path for path in paths(STAGES[stage]["deps"]) if path.startswith("vsd_utils/") and path.endswith(".py")}
-    assert modules == {f"vsd_utils/{module}.py" for module in modules_of(stage)}
-    assert len(modules) >= 7
-    assert all((ROOT / path).is_file() for path in modules)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_what_it_runs(stage) -> None:
+    # Folders or files, so that nothing can go stale; and no file that it does not run.
+    declared = {ROOT / path for path in paths(STAGES[stage]["deps"]) if path.startswith("vsd_utils/")}
+    run = runs(stage)
+    assert len(run) >= 7
+    assert {path for path in run if not declared & {path, *path.parents}} == set()
+    files = {path for path in declared if path.suffix == ".py"}
+    assert files <= run
+    assert {path for path in declared if path.is_dir() and not any(path in file.parents for file in run)} == set()
 
 
-def test_every_module_belongs_to_a_stage() -> None:
-    run = set().union(*(modules_of(stage) for stage in [*WORKING, "report"]))
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == run
+def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
+    run = set().union(*map(runs, STAGES))
+    apart = {PACKAGE / "__main__.py", *(PACKAGE / "commands" / f"{name}.py" for name in ("profile", "score"))}
+    apart |= set().union(*map(imported, apart))
+    assert {path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"} == run | apart
 
 
 def test_one_stage_cleans_the_notebooks() -> None:
     clean = STAGES["clean"]
-    assert clean["cmd"] == "python -m vsd_utils.notebooks clean"
-    modules = {f"vsd_utils/{module}.py" for module in imported(PACKAGE / "notebooks.py") | {"notebooks"}}
-    assert {*clean["deps"]} == {f"notebooks/{file}" for file in SOURCES.values()} | modules
+    assert {f"notebooks/{file}" for file in SOURCES.values()} <= {*clean["deps"]}
     assert clean["outs"] == [f"data/notebooks/{stage}.ipynb" for stage in SOURCES]
 
 
@@ -91,7 +94,7 @@ def test_what_is_read_is_what_another_stage_writes() -> None:
     for stage in WORKING:
         for path in paths(STAGES[stage]["deps"]):
             if path.startswith("vsd_utils/"):
-                assert (ROOT / path).is_file()
+                assert (ROOT / path).exists()
             else:
                 assert any(path == out or path.startswith(f"{out}/") for out in made), (stage, path)
 
@@ -146,7 +149,7 @@ def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
     read: set[str] = set()
     preflight.problems(Recorder(Params.model_validate(compose(["profile=paper"])), read))
     local = {"base": {"source": "folder", "name": "x"}, "refiner": {"source": "folder", "name": "y"}}
-    content = compose(["profile=sample"])
+    content = compose(["profile=mini"])
     for section, changes in local.items():
         content[section] |= changes
     preflight.problems(Recorder(Params.model_validate(content), read))
@@ -160,9 +163,9 @@ def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
         assert not any(name.startswith("finetune") or name.endswith("billions") for name in STAGES[stage]["params"])
 
 
-@pytest.mark.parametrize("module", ["figures", "tables", "metrics", "spice"])
-def test_an_edit_of_the_report_reruns_the_report_alone(module) -> None:
-    assert [stage for stage in WORKING if f"vsd_utils/{module}.py" in STAGES[stage]["deps"]] == ["evaluate"]
+@pytest.mark.parametrize("room", ["report", "evaluate"])
+def test_an_edit_of_the_report_reruns_the_evaluation_alone(room) -> None:
+    assert [stage for stage in WORKING if f"vsd_utils/{room}" in STAGES[stage]["deps"]] == ["evaluate"]
     assert not any(path in paths(STAGES[stage]["deps"]) for path in outputs("evaluate") for stage in WORKING)
 
 

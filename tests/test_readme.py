@@ -5,7 +5,7 @@ import subprocess
 
 from ruamel.yaml import YAML
 
-from vsd_utils.paths import ROOT
+from vsd_utils.common.paths import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)\n *```", TEXT, re.DOTALL)

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from vsd_utils.chat import render
-from vsd_utils.chat_answers import Reading
-from vsd_utils.errors import VsdError
-from vsd_utils.refinement import (
+from vsd_utils.common.errors import VsdError
+from vsd_utils.refine.chat_answers import Reading
+from vsd_utils.refine.local_model import render
+from vsd_utils.refine.rewriting import Settings, conversations, generate, refine
+from vsd_utils.refine.selection import (
     FIELDS,
     MIN_GAIN,
     acceptable,
@@ -24,7 +25,6 @@ from vsd_utils.refinement import (
     tally_answers,
     words,
 )
-from vsd_utils.rewriting import Settings, conversations, generate, refine
 
 ALIKE = ["there is a ball on the box.", "there is a red ball on the box.", "there is a ball on the big box."]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from vsd_utils.chat import end_tokens, load
-from vsd_utils.errors import VsdError
-from vsd_utils.pointers import Pointer, read_pointer, write_pointer
-from vsd_utils.refiner import prepare
-from vsd_utils.smollm import convert
+from vsd_utils.commands.prepare_models import prepare_refiner
+from vsd_utils.common.errors import VsdError
+from vsd_utils.miniature.smollm import convert
+from vsd_utils.models.checkpoint import Pointer, read_pointer, write_pointer
+from vsd_utils.refine.local_model import end_tokens, load
 
 TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "a", "b", "l", "1", "2", "Ġ", "al", "Ġb", "ĠĠ"]
 MERGES = ["a l", "Ġ b", "Ġ Ġ"]
@@ -119,17 +119,17 @@ def test_a_changed_file_is_not_loaded(converted, tmp_path):
 
 
 def test_hub_model_is_only_pointed_to(tmp_path):
-    prepare("hub", "Qwen/Qwen2-7B-Instruct", "f2826a00ceef68f0f2b946d945ecc0477ce4450c", tmp_path)
+    prepare_refiner("hub", "Qwen/Qwen2-7B-Instruct", "f2826a00ceef68f0f2b946d945ecc0477ce4450c", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.json"]
     assert read_pointer(tmp_path).name_or_path == "Qwen/Qwen2-7B-Instruct"
     with pytest.raises(VsdError, match="revision is empty"):
-        prepare("hub", "Qwen/Qwen2-7B-Instruct", None, tmp_path)
+        prepare_refiner("hub", "Qwen/Qwen2-7B-Instruct", None, tmp_path)
 
 
 def test_folder_of_the_user(converted, tmp_path):
-    prepare("folder", str(converted), None, tmp_path)
+    prepare_refiner("folder", str(converted), None, tmp_path)
     assert load(tmp_path, "float32", "none", "cpu")[0].config.hidden_size == WIDTH
-    prepare("folder", str(tmp_path / "absent"), None, tmp_path)
+    prepare_refiner("folder", str(tmp_path / "absent"), None, tmp_path)
     with pytest.raises(VsdError, match="no folder"):
         load(tmp_path, "float32", "none", "cpu")
 
@@ -138,8 +138,8 @@ def test_folder_of_the_user(converted, tmp_path):
 def folder(converted, tmp_path):
     """A folder of the user with a model, and a pointer to it beside; tests spoil the model."""
     shutil.copytree(converted, tmp_path / "model", ignore=shutil.ignore_patterns("model.json"))
-    prepare("folder", str(tmp_path / "model"), None, tmp_path)
-    return tmp_path
+    prepare_refiner("folder", str(tmp_path / "model"), None, tmp_path / "refiner")
+    return tmp_path / "refiner"
 
 
 def without(path, *keys):
@@ -157,7 +157,7 @@ def without(path, *keys):
 )
 def test_what_a_folder_lacks_is_said(folder, names, says):
     for name in names:
-        (folder / "model" / name).unlink()
+        (folder.parent / "model" / name).unlink()
     with pytest.raises(VsdError, match=says):
         load(folder, "float32", "none", "cpu")
 
@@ -165,7 +165,7 @@ def test_what_a_folder_lacks_is_said(folder, names, says):
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.safetensors", "chat_template.jinja"])
 @pytest.mark.parametrize("content", ["{}", "{%"])
 def test_spoilt_files_end_in_no_traceback_of_a_library(folder, name, content):
-    (folder / "model" / name).write_text(content)
+    (folder.parent / "model" / name).write_text(content)
     if (name, content) == ("chat_template.jinja", "{}"):
         return  # a template, if a poor one
     with pytest.raises(VsdError, match=r"the refiner"):
@@ -173,21 +173,21 @@ def test_spoilt_files_end_in_no_traceback_of_a_library(folder, name, content):
 
 
 def test_a_model_with_weights_missing_is_refused(folder):
-    config = json.loads((folder / "model" / "config.json").read_text())
-    (folder / "model" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
+    config = json.loads((folder.parent / "model" / "config.json").read_text())
+    (folder.parent / "model" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
     with pytest.raises(VsdError, match=r"not a whole model: 9 weights"):
         load(folder, "float32", "none", "cpu")
 
 
 def test_how_an_answer_ends(folder):
-    without(folder / "model" / "tokenizer_config.json", "pad_token")
+    without(folder.parent / "model" / "tokenizer_config.json", "pad_token")
     _, tokenizer = load(folder, "float32", "none", "cpu")
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, 2)
-    without(folder / "model" / "tokenizer_config.json", "eos_token")
+    without(folder.parent / "model" / "tokenizer_config.json", "eos_token")
     model, tokenizer = load(folder, "float32", "none", "cpu")
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, None)
     assert end_tokens(model, tokenizer) == [2]
-    without(folder / "model" / "config.json", "eos_token_id", "pad_token_id")
+    without(folder.parent / "model" / "config.json", "eos_token_id", "pad_token_id")
     with pytest.raises(VsdError, match=r"(?s)no token that ends an answer.*eos_token"):
         load(folder, "float32", "none", "cpu")
 
@@ -196,7 +196,7 @@ def test_offline_download_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(VsdError, match=r"(?s)could not be downloaded.*refiner\.source"):
-        prepare("package", None, None, tmp_path / "model")
+        prepare_refiner("package", None, None, tmp_path / "model")
     with pytest.raises(VsdError, match="run the stage"):
         load(tmp_path / "model", "float32", "none", "cpu")
 

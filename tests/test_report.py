@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vsd_utils import figures, tables
-from vsd_utils.annotations import Item
-from vsd_utils.evaluation import (
+from vsd_utils.common.files import write_json
+from vsd_utils.data.annotations import Item
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.samples import Pair, Sample
+from vsd_utils.evaluate.scores import (
     Evaluation,
     References,
     compare_systems,
@@ -18,11 +20,9 @@ from vsd_utils.evaluation import (
     score_systems,
     submission_in,
 )
-from vsd_utils.files import write_json
-from vsd_utils.relations import RELATIONS
-from vsd_utils.samples import Pair, Sample
-from vsd_utils.sentences import Engine
-from vsd_utils.submissions import export_submission, refinement_systems
+from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.evaluate.submissions import export_submission, refinement_systems
+from vsd_utils.report import figures, tables
 
 BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
 IMAGES = "abcdef"

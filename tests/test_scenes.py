@@ -9,18 +9,27 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy.stats import chi2_contingency, chisquare, f_oneway
 
-from vsd_utils.annotations import load_pairs
-from vsd_utils.containers import OBJECTS
-from vsd_utils.drawings import Box, Pen
-from vsd_utils.errors import VsdError
-from vsd_utils.files import read_json
-from vsd_utils.layouts import holding
-from vsd_utils.paths import annotation_file
-from vsd_utils.relations import RELATIONS
-from vsd_utils.rooms import HEIGHT, WIDTH
-from vsd_utils.scenes import Scene, captions, compose, draw_object, draw_pair, draw_subject, render, write_split
-from vsd_utils.statements import states_relation
-from vsd_utils.trinkets import SUBJECTS
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.data.annotations import load_pairs
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.metrics.relation_checker import states_relation
+from vsd_utils.miniature.scenes.layout import holding
+from vsd_utils.miniature.scenes.objects import OBJECTS
+from vsd_utils.miniature.scenes.pen import Box, Pen
+from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
+from vsd_utils.miniature.scenes.scene import (
+    Scene,
+    captions,
+    compose,
+    draw_object,
+    draw_pair,
+    draw_subject,
+    render,
+    write_split,
+)
+from vsd_utils.miniature.scenes.subjects import SUBJECTS
 
 KEY = (255, 0, 255)  # no drawing has this colour
 scenes = st.builds(compose, st.integers(0, 2**32), st.sampled_from(["train", "val", "test"]), st.integers(0, 10**6))

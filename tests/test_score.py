@@ -13,11 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsd_utils import evaluation
-from vsd_utils.annotations import Item, load_items
-from vsd_utils.baselines import human_submission, predict_relations, sentence_tasks, template_submission
-from vsd_utils.errors import VsdError
-from vsd_utils.evaluation import (
+from vsd_utils.commands.score import main, write_scores
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json, read_jsonl, write_json
+from vsd_utils.common.paths import ROOT, annotation_file
+from vsd_utils.data.annotations import Item, load_items
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.evaluate import scores as score_module
+from vsd_utils.evaluate.baselines import human_submission, predict_relations, sentence_tasks, template_submission
+from vsd_utils.evaluate.scores import (
     References,
     Submission,
     compare_systems,
@@ -27,13 +31,9 @@ from vsd_utils.evaluation import (
     score_systems,
     score_together,
 )
-from vsd_utils.files import read_json, read_jsonl, write_json
-from vsd_utils.paths import ROOT, annotation_file
-from vsd_utils.published import COLUMNS, comparison_table, load_published
-from vsd_utils.relations import RELATIONS
-from vsd_utils.score import main, write_scores
-from vsd_utils.sentences import Engine
-from vsd_utils.submissions import SubmissionError, export_submission, predicted_relations, read_submission
+from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.evaluate.submissions import SubmissionError, export_submission, predicted_relations, read_submission
+from vsd_utils.report.published import COLUMNS, comparison_table, load_published
 
 BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
 
@@ -146,7 +146,8 @@ def test_the_command(real, tmp_path, monkeypatch) -> None:
     command = [
         sys.executable,
         "-m",
-        "vsd_utils.score",
+        "vsd_utils",
+        "score",
         *files,
         "v2.json",
         "--no-spice",
@@ -443,10 +444,10 @@ def test_references_are_read_once(inputs) -> None:
     systems = {name: Submission(inputs / "task12.json", inputs / "task3.json") for name in ("one", "two")}
     references = References(inputs / "v1.json", inputs / "v2.json")
     options: dict[str, Any] = {"engine": Engine(java="/nowhere"), "resamples": 2, "only_predicted": True}
-    with mock.patch.object(evaluation, "load_items", wraps=load_items) as loaded:
+    with mock.patch.object(score_module, "load_items", wraps=load_items) as loaded:
         scored = score_systems(systems, references, **options)
     assert [call.args[0].name for call in loaded.call_args_list] == ["v1.json", "v2.json"]
     known = {version: load_items(references.used(version)) for version in (1, 2)}
-    with mock.patch.object(evaluation, "load_items", side_effect=AssertionError):
+    with mock.patch.object(score_module, "load_items", side_effect=AssertionError):
         again = score_systems(systems, references._replace(items=known), **options)
     assert again["two"].scores == scored["one"].scores

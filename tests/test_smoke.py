@@ -7,9 +7,9 @@ import nbformat
 import pytest
 from project import Project
 
-from vsd_utils.files import read_jsonl
-from vsd_utils.notebooks import SOURCES
-from vsd_utils.tables import SYSTEMS
+from vsd_utils.commands.run_notebook import SOURCES
+from vsd_utils.common.files import read_jsonl
+from vsd_utils.report.tables import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
 
@@ -99,7 +99,7 @@ def test_opening_and_saving_a_notebook_reruns_no_stage(project: Project) -> None
 
 def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_files(project: Project) -> None:
     before = project.digests(*RESULTS)
-    with (project.folder / "vsd_utils/figures.py").open("a") as file:
+    with (project.folder / "vsd_utils/report/figures.py").open("a") as file:
         file.write("# a remark\n")
     ran = project.run("dvc", "repro")
     stages = [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line]
@@ -111,7 +111,7 @@ def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_file
     assert not any(name.startswith(("data", "models")) for name in changed)
     text = (project.folder / "reports/tables/main.csv").read_text()
     assert "with uncommitted changes" in text
-    subprocess.run(["git", "checkout", "--quiet", "vsd_utils/figures.py"], cwd=project.folder, check=True)
+    subprocess.run(["git", "checkout", "--quiet", "vsd_utils/report/figures.py"], cwd=project.folder, check=True)
     project.run("dvc", "repro")
     assert project.digests(*RESULTS) == before
 

@@ -11,17 +11,17 @@ from unittest import mock
 
 import pytest
 
-from vsd_utils.annotations import Item, load_items
-from vsd_utils.errors import VsdError
-from vsd_utils.evaluation import fact_of
-from vsd_utils.files import sha256
-from vsd_utils.jars import SCRIPT_ENGINE, SPICE_JARS, JarError, fetch_jars, pycocoevalcap_folder
-from vsd_utils.java import JavaError, find_java
-from vsd_utils.paths import ROOT, annotation_file
-from vsd_utils.sentences import Engine, SentenceTask, score_sentences
-from vsd_utils.spice import Pair, Spice, SpiceError
-from vsd_utils.store import Store, cache_folder
-from vsd_utils.tokens import tokenize
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import sha256
+from vsd_utils.common.paths import ROOT, annotation_file
+from vsd_utils.data.annotations import Item, load_items
+from vsd_utils.evaluate.scores import fact_of
+from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sentences
+from vsd_utils.metrics.java.cache import Store, cache_folder
+from vsd_utils.metrics.java.jars import SCRIPT_ENGINE, SPICE_JARS, JarError, fetch_jars, pycocoevalcap_folder
+from vsd_utils.metrics.java.runtime import JavaError, find_java
+from vsd_utils.metrics.java.spice import Pair, Spice, SpiceError
+from vsd_utils.metrics.java.tokenizer import tokenize
 
 OTHER_JAVA = Path("/usr/bin/java")
 NAMED = (  # full of what CoreNLP's steps for entities and numbers look for; SPICE reads nothing of what they find
@@ -136,7 +136,7 @@ def test_hostile_captions_leave_the_others_alone(some, scored, cache) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from vsd_utils.spice import Pair, Spice
+from vsd_utils.metrics.java.spice import Pair, Spice
 nouns, adjectives = "dog cat cup box".split(), "red old big wet".split()
 captions = [f"a {adjective} {noun} on the table" for noun in nouns for adjective in adjectives]
 Spice(folder=Path(sys.argv[1]), portion=2).scores([Pair(caption, ("a dog",)) for caption in captions])

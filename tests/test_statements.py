@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsd_utils import english
-from vsd_utils.relations import RELATIONS
-from vsd_utils.statements import INVERSE, statement, states_relation
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.metrics import english
+from vsd_utils.metrics.relation_checker import INVERSE, statement, states_relation
 
 TEMPLATES = (
     "{s} {p} {o}.",

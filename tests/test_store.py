@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsd_utils import store
-from vsd_utils.store import Store, cache_folder
+from vsd_utils.metrics.java import cache
+from vsd_utils.metrics.java.cache import Store, cache_folder
 
 VALUES = {f"text {number}": f"value {number} " * 20 for number in range(100)}
 MORE = {"another": "one", "\ud800": "half a pair"}
@@ -21,7 +21,7 @@ MORE = {"another": "one", "\ud800": "half a pair"}
 @pytest.fixture(autouse=True)
 def _said(monkeypatch) -> None:
     """What is said once in a process is said once in each test."""
-    monkeypatch.setattr(store, "_SAID", set())
+    monkeypatch.setattr(cache, "_SAID", set())
 
 
 @pytest.fixture(scope="module")

@@ -14,23 +14,34 @@ from datasets import Dataset
 from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    TrainerCallback,
+)
 
-from vsd_utils import adapter, alignment, generation, models, scenes, tiny, training
-from vsd_utils.conversations import Conversation, training_row
-from vsd_utils.errors import VsdError
-from vsd_utils.files import read_jsonl
-from vsd_utils.images import draw_boxes
-from vsd_utils.params import compose
-from vsd_utils.paths import ROOT
-from vsd_utils.pictures import Pictures
-from vsd_utils.pointers import Pointer, write_pointer
-from vsd_utils.preflight import LORA_PER_RANK
-from vsd_utils.prompts import TASKS, messages, question
-from vsd_utils.relations import RELATIONS
-from vsd_utils.samples import Pair, Sample
-from vsd_utils.sections import Params, Tiny
-from vsd_utils.statements import statement
+from vsd_utils.commands.preflight import LORA_PER_RANK
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_jsonl
+from vsd_utils.common.params import Params, Tiny
+from vsd_utils.common.paths import ROOT
+from vsd_utils.common.profiles import compose
+from vsd_utils.data.conversations import Conversation, training_row
+from vsd_utils.data.images import draw_boxes
+from vsd_utils.data.prompts import TASKS, messages, question
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.samples import Pair, Sample
+from vsd_utils.finetune import adapter
+from vsd_utils.finetune.trainer import finetuner, image_rows, last_checkpoint, lora, make_trainer, publish_curves, train
+from vsd_utils.metrics.relation_checker import statement
+from vsd_utils.miniature.model import architecture, language_pretraining
+from vsd_utils.miniature.model.pictures import Pictures
+from vsd_utils.miniature.scenes.scene import compose as compose_scene
+from vsd_utils.miniature.scenes.scene import render
+from vsd_utils.models import answering, vision_language
+from vsd_utils.models.checkpoint import Pointer, write_pointer
 
 SIZE = Tiny(
     tokens=400,
@@ -61,16 +72,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model on disk, and 18 test pictures with their questions."""
     root = tmp_path_factory.mktemp("tiny")
     base = root / "base"
-    tokenizer = tiny.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
-    tiny.make_model(tokenizer, SIZE, seed=0).save_pretrained(base)
-    tiny.make_processor(tokenizer, SIZE).save_pretrained(base)
+    tokenizer = architecture.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
+    architecture.make_model(tokenizer, SIZE, seed=0).save_pretrained(base)
+    architecture.make_processor(tokenizer, SIZE).save_pretrained(base)
     write_pointer(base, Pointer(name_or_path=".", revision=None, source="trained", sha256={}))
     (root / "images").mkdir()
     for index in range(18):
-        scene = scenes.compose(0, "test", index)
+        scene = compose_scene(0, "test", index)
         # Two shapes of picture in turn, so that rows of one batch differ in their number of image tokens.
         size = (96, 72) if index % 2 else (72, 96)
-        image = draw_boxes(scenes.render(scene, (96, 72)), scene.subject_bbox, scene.object_bbox, 0.02).resize(size)
+        image = draw_boxes(render(scene, (96, 72)), scene.subject_bbox, scene.object_bbox, 0.02).resize(size)
         image.save(root / "images" / f"{index}.png")
     return root
 
@@ -78,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def samples() -> list[Sample]:
     made = []
     for index in range(18):
-        scene = scenes.compose(0, "test", index)
+        scene = compose_scene(0, "test", index)
         pair = Pair(
             subject=scene.subject,
             object=scene.object,
@@ -117,15 +128,15 @@ def _row(sample: Sample, task: int, asked: dict[str, str]) -> dict[str, Any]:
 
 
 def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2) -> Any:
-    processor = models.load_processor(folder / "base")
-    model = models.load_model("float32", quantization, folder / "base")
-    return training.make_trainer(
+    processor = vision_language.load_processor(folder / "base")
+    model = vision_language.load_model("float32", quantization, folder / "base")
+    return make_trainer(
         model,
         processor,
-        training.image_rows(rows(), folder),
+        image_rows(rows(), folder),
         None,
         work,
-        adapter=training.lora(4, 8, 0.0),
+        adapter=lora(4, 8, 0.0),
         max_steps=steps,
         batch_size=4,
         learning_rate=1e-2,
@@ -173,7 +184,7 @@ def test_training_and_generation_see_the_same_prompt_token_for_token(folder: Pat
             row = {**row, "prompt": messages(asked, system_prompt)}
             batch = trainer.data_collator([row])
             trained = batch["input_ids"][0][batch["labels"][0] == -100]
-            text = generation.render_prompt(processor, asked, system_prompt)
+            text = answering.render_prompt(processor, asked, system_prompt)
             asked_ids = processor(
                 images=trainer.train_dataset[index]["images"],
                 text=[text],
@@ -188,16 +199,18 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     trainer = trainer_of(folder, tmp_path / "work")
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
-    processor = models.load_processor(folder / "base")
+    processor = vision_language.load_processor(folder / "base")
     adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }
     batch = trainer.data_collator([trainer.train_dataset[0], trainer.train_dataset[1]])
     batch.pop("labels")
-    loaded = models.load_adapter(models.load_model("float32", base=folder / "base"), tmp_path / "adapter")
+    loaded = vision_language.load_adapter(
+        vision_language.load_model("float32", base=folder / "base"), tmp_path / "adapter"
+    )
     with torch.inference_mode():
-        plain = models.load_model("float32", base=folder / "base")(**batch).logits
+        plain = vision_language.load_model("float32", base=folder / "base")(**batch).logits
         assert torch.equal(trainer.model.eval()(**batch).logits, loaded(**batch).logits)
         assert not torch.equal(plain, loaded(**batch).logits)
 
@@ -206,7 +219,7 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     tensors["base_model.model.model.vision_tower.lora_A.weight"] = tensors.pop(sorted(tensors)[0])
     save_file(tensors, path)
     with pytest.raises(VsdError, match="do not fit the base model"):
-        models.load_adapter(models.load_model("float32", base=folder / "base"), tmp_path / "adapter")
+        vision_language.load_adapter(vision_language.load_model("float32", base=folder / "base"), tmp_path / "adapter")
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
@@ -237,7 +250,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folde
         "torch.set_num_threads(1)\n"
         "import test_training\n"
         "trainer = test_training.trainer_of(Path(sys.argv[1]), Path(sys.argv[2]), steps=6)\n"
-        "class Kill(test_training.training.TrainerCallback):\n"
+        "class Kill(test_training.TrainerCallback):\n"
         "    def on_step_end(self, args, state, control, **kwargs):\n"
         "        if state.global_step == 5:\n"
         "            import os, signal\n"
@@ -255,16 +268,16 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folde
     assert done.returncode == -signal.SIGKILL, done.stderr
     # A checkpoint that the kill cut short has no state yet and must not be taken.
     (tmp_path / "killed" / "checkpoint-5").mkdir()
-    checkpoint = training.last_checkpoint(tmp_path / "killed")
+    checkpoint = last_checkpoint(tmp_path / "killed")
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-4"
     resumed = trainer_of(folder, tmp_path / "killed", steps=6)
-    training.train(resumed)
+    train(resumed)
     for (name, one), (_, other) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
         assert torch.equal(one, other), name
 
 
-class Stop(training.TrainerCallback):
+class Stop(TrainerCallback):
     """End a training in the middle, as a kill does: nothing of the trainer's own runs after it."""
 
     def __init__(self, step: int) -> None:
@@ -297,17 +310,19 @@ def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, st
         "lora_dropout": 0.5,
     }
     for stop in (*stops, None):
-        processor, model = models.load_processor(folder / "base"), models.load_model("float32", base=folder / "base")
-        train = training.image_rows(rows(), folder)
-        trainer = training.finetuner(model, processor, train, training.image_rows(rows()[:3], folder), work, recipe)
+        processor, model = (
+            vision_language.load_processor(folder / "base"),
+            vision_language.load_model("float32", base=folder / "base"),
+        )
+        trainer = finetuner(model, processor, image_rows(rows(), folder), image_rows(rows()[:3], folder), work, recipe)
         if stop is None:
-            training.train(trainer)
+            train(trainer)
             break
         trainer.add_callback(Stop(stop))
         with pytest.raises(KeyboardInterrupt):
-            training.train(trainer)
+            train(trainer)
     loss = trainer.evaluate()["eval_loss"]
-    training.publish_curves(work, work / "published")
+    publish_curves(work, work / "published")
     curves = sorted((work / "published").rglob("*.tsv"))
     assert [path.parent.name for path in curves] == ["train", "train", "val"]
     weights = {name: weight for name, weight in trainer.model.named_parameters() if "lora" in name}
@@ -330,10 +345,10 @@ def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(f
 
 
 def answered(folder: Path, model: Any, target: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
-    return generation.answer(
+    return answering.answer(
         model,
-        models.load_processor(folder / "base"),
-        generation.questions(samples()),
+        vision_language.load_processor(folder / "base"),
+        answering.questions(samples()),
         folder,
         target.with_suffix(".part"),
         target,
@@ -345,7 +360,7 @@ def answered(folder: Path, model: Any, target: Path, batch_size: int, **more: An
 
 
 def test_a_batch_of_many_answers_as_many_batches_of_one(folder: Path, tmp_path: Path) -> None:
-    model = models.load_model("float32", base=folder / "base").eval()
+    model = vision_language.load_model("float32", base=folder / "base").eval()
     one = answered(folder, model, tmp_path / "one.jsonl", 1)
     assert answered(folder, model, tmp_path / "many.jsonl", 7) == one
     assert len({row["raw"] for row in one}) > 3
@@ -353,7 +368,7 @@ def test_a_batch_of_many_answers_as_many_batches_of_one(folder: Path, tmp_path: 
 
 
 def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Path, tmp_path: Path) -> None:
-    model = models.load_model("float32", base=folder / "base").eval()
+    model = vision_language.load_model("float32", base=folder / "base").eval()
     whole = answered(folder, model, tmp_path / "whole.jsonl", 7)
     unfinished = tmp_path / "killed.part"
     # What a kill leaves: some whole lines and one cut short.
@@ -364,7 +379,7 @@ def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Pat
 
 
 def test_resumed_generation_asks_the_batches_of_one_go(folder: Path, tmp_path: Path) -> None:
-    model = models.load_model("float32", base=folder / "base").eval()
+    model = vision_language.load_model("float32", base=folder / "base").eval()
     shapes: list[torch.Size] = []
     model.register_forward_pre_hook(lambda _, __, given: shapes.append(given["input_ids"].shape), with_kwargs=True)
     answered(folder, model, tmp_path / "whole.jsonl", 7)
@@ -378,7 +393,7 @@ def test_resumed_generation_asks_the_batches_of_one_go(folder: Path, tmp_path: P
 
 
 def test_blank_images_make_answers_depend_on_the_question_alone(folder: Path, tmp_path: Path) -> None:
-    model = models.load_model("float32", base=folder / "base").eval()
+    model = vision_language.load_model("float32", base=folder / "base").eval()
     blank = [row for row in answered(folder, model, tmp_path / "blank.jsonl", 6, blank=True) if row["task"] == 1]
     sizes = {row["id"]: Image.open(folder / f"images/{row['img_id']}.png").size for row in blank}
     by_question: dict[tuple[str, tuple[int, int]], set[str]] = {}
@@ -394,12 +409,12 @@ def test_a_checkpoint_with_a_missing_weight_is_refused(folder: Path, tmp_path: P
     tensors.pop(next(name for name in tensors if "vision_tower" in name))
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(VsdError, match="missing_keys"):
-        models.load_model("float32", base=tmp_path / "base")
+        vision_language.load_model("float32", base=tmp_path / "base")
 
 
 def test_alignment_never_sees_the_relation_of_a_picture() -> None:
     pictures = Pictures(None, 0, 0.016, 0.05)
-    dataset = alignment.rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
+    dataset = language_pretraining.rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
     assert isinstance(dataset, Dataset)
     told = agreed = 0
     for number in range(200):
@@ -413,16 +428,16 @@ def test_alignment_never_sees_the_relation_of_a_picture() -> None:
         if "Hint:" in asked:
             assert f" is {said} the " in asked.split("Hint:")[1]
         told += 1
-        agreed += said == scenes.compose(0, "base", alignment.FIRST_PICTURE + number).relation
+        agreed += said == compose_scene(0, "base", language_pretraining.FIRST_PICTURE + number).relation
     # One in nine by chance; 40 draws or so.
     assert 20 < told < 80
     assert agreed / told < 0.35
 
 
 def test_untrained_the_tiny_model_would_rather_say_what_it_has_read() -> None:
-    tokenizer = tiny.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
-    model = tiny.make_model(tokenizer, SIZE, seed=0).eval()
-    first = len(tiny.SPECIAL) + 1
+    tokenizer = architecture.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
+    model = architecture.make_model(tokenizer, SIZE, seed=0).eval()
+    first = len(architecture.SPECIAL) + 1
     drawn = [torch.randperm(len(tokenizer) - first, generator=torch.Generator().manual_seed(n)) for n in range(20)]
     read = torch.stack(drawn)[:, :20] + first
     with torch.inference_mode():
@@ -470,7 +485,7 @@ def test_lora_on_the_real_architecture_takes_the_language_models_maps_and_no_oth
         model = LlavaNextForConditionalGeneration(
             LlavaNextConfig(vision_config=vision, text_config=text, image_grid_pinpoints=grids)
         )
-        adapted = get_peft_model(model, training.lora(128, 256, 0.0))
+        adapted = get_peft_model(model, lora(128, 256, 0.0))
     # Counted by hand: 40 layers of four 5120 x 5120 maps and three of 5120 x 13824, rank 128 on both sides of each.
     expected = 40 * 128 * (4 * (5120 + 5120) + 3 * (5120 + 13824))
     assert adapter.trainable(adapted)["trainable"] == expected == 128 * LORA_PER_RANK

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from vsd_utils import params, paths
-from vsd_utils.errors import VsdError
-from vsd_utils.params import compose, load, overrides
-from vsd_utils.paths import user_path
-from vsd_utils.pointers import Pointer, location, write_pointer
-from vsd_utils.sections import Params
+from vsd_utils.common import paths
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import Params, load
+from vsd_utils.common.paths import user_path
+from vsd_utils.common.profiles import compose, overrides
+from vsd_utils.models.checkpoint import Pointer, location, write_pointer
 
 FOLDERS = [
     *("~/vsd", "../shared/vsd", "/data/VSD (1)", "/data/ä/日本", "/data/a=b", "/data/a,b", "/data/[x]", "/data/{x}"),
@@ -24,13 +24,13 @@ FOLDERS = [
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_any_folder_goes_through_unchanged(folder, tmp_path) -> None:
     if folder not in ("true", "12"):  # which are no text, in any YAML; quoted, they are
-        assert compose(["profile=layout", f"fetch.annotations={folder}"])["fetch"]["annotations"] == folder
-    content = compose(["profile=layout"])
+        assert compose(["profile=boxes", f"fetch.annotations={folder}"])["fetch"]["annotations"] == folder
+    content = compose(["profile=boxes"])
     content["fetch"]["annotations"] = folder
     YAML(typ="safe", pure=True).dump(content, tmp_path / "params.yaml")
     given = load(tmp_path / "params.yaml")
     assert given.fetch.annotations == folder
-    assert Params.model_validate(compose(["profile=layout", *overrides(given)])) == given
+    assert Params.model_validate(compose(["profile=boxes", *overrides(given)])) == given
 
 
 def test_the_home_folder_and_the_checkout(tmp_path, monkeypatch) -> None:
@@ -52,9 +52,9 @@ def test_a_models_folder_is_found_from_wherever_its_pointer_lies(tmp_path, monke
     assert location(tmp_path / "at") == (str(tmp_path / "my model"), None)
 
 
-def test_a_renamed_parameter_says_its_new_name(tmp_path, monkeypatch) -> None:
+def test_a_renamed_parameter_says_its_new_name(tmp_path) -> None:
     said = "parameter convert.skip_invalid is now fetch.skip_invalid"
-    content = compose(["profile=sample"])
+    content = compose(["profile=mini"])
     del content["fetch"]["skip_invalid"]
     content["convert"]["skip_invalid"] = True
     path = tmp_path / "params.yaml"
@@ -66,18 +66,17 @@ def test_a_renamed_parameter_says_its_new_name(tmp_path, monkeypatch) -> None:
         with pytest.raises(VsdError, match=f"^{said}$"):
             compose([override])
 
-    monkeypatch.setitem(params.RENAMED, "profile=tiny", "profile=sample")
-    with pytest.raises(VsdError, match=r"^profile tiny is now sample$"):
-        compose(["profile=tiny"])
-    YAML(typ="safe", pure=True).dump(compose(["profile=sample"]) | {"profile": "tiny"}, path)
-    with pytest.raises(VsdError, match=r"params.yaml: profile tiny is now sample$"):
+    with pytest.raises(VsdError, match=r"^profile sample is now mini$"):
+        compose(["profile=sample"])
+    YAML(typ="safe", pure=True).dump(compose(["profile=mini"]) | {"profile": "sample"}, path)
+    with pytest.raises(VsdError, match=r"params.yaml: profile sample is now mini$"):
         load(path)
 
 
 def test_the_command_takes_paths_as_they_are(tmp_path) -> None:
     for name in ("vsd_utils", "conf"):
         shutil.copytree(paths.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "vsd_utils.params", "profile=layout", "fetch.photos=/data/VSD (1)=ä"]
+    command = [sys.executable, "-m", "vsd_utils", "profile", "boxes", "fetch.photos=/data/VSD (1)=ä"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert load(tmp_path / "params.yaml").fetch.photos == "/data/VSD (1)=ä"

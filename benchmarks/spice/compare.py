@@ -22,14 +22,14 @@ from unittest import mock
 
 from pycocoevalcap.spice import spice as peer
 
-from vsd_utils.annotations import Item, load_items
-from vsd_utils.baselines import human_submission, template_submission
-from vsd_utils.files import write_json
-from vsd_utils.jars import SCRIPT_ENGINE, SPICE_JARS, fetch_jars, pycocoevalcap_folder
-from vsd_utils.java import Java, environment, find_java
-from vsd_utils.paths import annotation_file
-from vsd_utils.spice import Pair, Spice
-from vsd_utils.tokens import tokenize
+from vsd_utils.common.files import write_json
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.data.annotations import Item, load_items
+from vsd_utils.evaluate.baselines import human_submission, template_submission
+from vsd_utils.metrics.java.jars import SCRIPT_ENGINE, SPICE_JARS, fetch_jars, pycocoevalcap_folder
+from vsd_utils.metrics.java.runtime import Java, environment, find_java
+from vsd_utils.metrics.java.spice import Pair, Spice
+from vsd_utils.metrics.java.tokenizer import tokenize
 
 OPENED = (
     "java.lang",

@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import median
 from unittest import mock
 
-from vsd_utils import spice
-from vsd_utils.annotations import load_items
-from vsd_utils.paths import annotation_file
-from vsd_utils.spice import Pair, Spice
+from vsd_utils.common.paths import annotation_file
+from vsd_utils.data.annotations import load_items
+from vsd_utils.metrics.java import spice
+from vsd_utils.metrics.java.spice import Pair, Spice
 
 
 def measure(pairs: list[Pair], few: int) -> tuple[float, float, list[float]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from vsd_utils.params import say_what_is_replaced
+from vsd_utils.common.profiles import say_what_is_replaced
 
 
 class KeepEdits(SearchPathPlugin):

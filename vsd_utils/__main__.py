@@ -1,0 +1,80 @@
+"""The ``vsd`` command: everything that people and DVC run.
+
+    vsd --help                    # the verbs
+    vsd score --help              # what one of them takes
+    python -m vsd_utils score     # the same, without the environment's programs on the path
+
+Exit status: 0 done; 1 ended with another process; 2 something the user can mend, said on standard error; others are
+the verb's own; 130 interrupted.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vsd_utils.common import environment
+
+
+class Verb(NamedTuple):
+    """A verb's module below ``vsd_utils.commands``, what it does in a line, and whether DVC runs it as a stage."""
+
+    module: str
+    does: str
+    is_stage: bool
+
+
+VERBS = {
+    "profile": Verb("profile", "compose params.yaml from conf/: a profile and overrides", False),
+    "preflight": Verb("preflight", "say what a run needs and lacks, all of it at once", True),
+    "score": Verb("score", "score anybody's submission files", False),
+    "clean-notebooks": Verb("clean_notebooks", "stage: copies of the notebooks that a save does not change", True),
+    "fetch": Verb("fetch", "stage: annotations of three splits, checked; rendered scenes", True),
+    "prepare-model": Verb("prepare_models", "stage: make or point to the base model or the refiner", True),
+    "run-notebook": Verb("run_notebook", "stage: execute a notebook with the parameters of params.yaml", True),
+    "report": Verb("report", "stage: copy tables and executed notebooks to reports/", True),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb and return its exit status; the one place where an error becomes a message."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name not in VERBS:
+        _overview().parse_args(words or ["--help"])  # prints help, or the error, and exits
+    verb = VERBS[name]
+    if verb.is_stage and arguments is None:
+        environment.enter("vsd_utils")
+    from vsd_utils.common.errors import VsdError
+
+    module = importlib.import_module(f"vsd_utils.commands.{verb.module}")
+    parser = argparse.ArgumentParser(
+        prog=f"vsd {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    given = parser.parse_args(words[1:])
+    try:
+        return int(module.run(given))
+    except VsdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
+def _overview() -> argparse.ArgumentParser:
+    lines = [f"  {name:<16} {verb.does}" for name, verb in VERBS.items()]
+    parser = argparse.ArgumentParser(
+        prog="vsd",
+        description="LLaVA-VSD, replicated. The pipeline itself is run by DVC: dvc repro, dvc exp run -S profile=mini.",
+        epilog="\n".join(["verbs:", *lines, "", "vsd VERB --help says what a verb takes."]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the list below")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The pipeline's notebooks: cleaned before a run, executed with checked parameters, the same bytes from two runs.
+
+DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
+copy goes to ``data/executed``, as a notebook and as HTML, and from there to ``reports/notebooks``.
+"""
+
+import argparse
+import ast
+import re
+import tempfile
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from vsd_utils.commands import stage
+from vsd_utils.common import progress
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import replacing, write_text
+from vsd_utils.common.params import SHARED, Params, load
+from vsd_utils.common.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT, SETTINGS, WORK
+
+SOURCES = {
+    "convert": "01_convert_data.ipynb",
+    "finetune": "02_finetune.ipynb",
+    "describe": "03_describe.ipynb",
+    "refine": "04_refine.ipynb",
+    "evaluate": "05_evaluate.ipynb",
+}
+KEPT_METADATA = {"tags"}
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# What Python calls a cell's code in warnings; the temporary folder may have a space in its name.
+_CELL_FILE = re.compile(rf"(?:{re.escape(tempfile.gettempdir())}|\S*)[/\\]ipykernel_\d+[/\\]\d+\.py")
+
+
+def clean(notebook: Any) -> Any:
+    """Drop what a reader's session leaves in a notebook: outputs, counts, metadata but for tags, kernel version."""
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
+        cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def parameter_names(notebook: Any) -> list[str]:
+    """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` unless there is exactly one."""
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise VsdError(f"a notebook needs one cell tagged 'parameters', found {len(tagged)}")
+    assignments = [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)]
+    return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
+
+
+def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> None:
+    """Raise ``VsdError`` naming every parameter that the notebook does not take, or takes and is not given."""
+    unknown, missing = sorted(given.keys() - set(names)), sorted(set(names) - given.keys())
+    problems = [f"params.yaml has {stage}.{name}, which {SOURCES[stage]} does not take" for name in unknown]
+    problems += [
+        f"{SOURCES[stage]} takes {name}, which params.yaml, section {stage}, does not have" for name in missing
+    ]
+    if problems:
+        raise VsdError("\n".join(problems))
+
+
+def execute(stage: str, parameters: Params) -> None:
+    """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``work/executed``."""
+    params = parameters.model_dump()
+    source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
+    if not source.is_file():
+        raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
+    names = parameter_names(nbformat.read(source, as_version=4))
+    given = {name: params[name] for name in SHARED if name in names} | params[stage]
+    check_parameters(stage, names, given)
+
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from vsd_utils.commands.jupyter import KernelManager
+
+    target, unfinished = EXECUTED_NOTEBOOKS / SOURCES[stage], WORK / "executed" / SOURCES[stage]
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    SETTINGS.mkdir(parents=True, exist_ok=True)  # IPython makes its own folder only in one that is there
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    try:
+        papermill.execute_notebook(
+            source,
+            unfinished,
+            given,
+            kernel_name="python3",
+            kernel_manager_class=KernelManager,
+            cwd=NOTEBOOKS,
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=[
+                "--log-level=CRITICAL",  # or a kernel speaks of its connection and of its end
+                "--IPKernelApp.exec_lines=from vsd_utils.common import lifetime; lifetime.end_with_parent()",
+                # A matplotlibrc beside the notebook counts whatever the variables say.
+                "--IPKernelApp.exec_lines=import matplotlib; matplotlib.rcdefaults()",
+            ],
+        )
+    except PapermillExecutionError as error:
+        raise VsdError(
+            f"{SOURCES[stage]}, {_heading(source, error.cell_index)}: {error.ename}: {error.evalue}\n"
+            f"The notebook as far as it got: {unfinished.relative_to(ROOT)}"
+        ) from None
+    executed = normalise(nbformat.read(unfinished, as_version=4))
+    with replacing(target) as temporary:
+        nbformat.write(executed, temporary)
+    write_text(target.with_suffix(".html"), as_html(executed))
+    unfinished.unlink()
+
+
+def normalise(notebook: Any) -> Any:
+    """Remove what differs between two runs of one notebook: times, memory addresses, how streams were cut in pieces.
+
+    Also lines of progress, and the random id of the injected cell.
+    """
+    notebook.metadata.pop("papermill", None)
+    for number, cell in enumerate(notebook.cells):
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell.outputs = _whole_streams(cell.outputs)
+            for output in cell.outputs:
+                if "text/plain" in output.get("data", {}):
+                    output["data"]["text/plain"] = _ADDRESS.sub("", output["data"]["text/plain"])
+    return notebook
+
+
+def _whole_streams(outputs: list[Any]) -> list[Any]:
+    # Between two displays: all of stdout, then all of stderr. How the two interleave depends on when they were flushed.
+    kept: list[Any] = []
+    for is_stream, group in groupby(outputs, key=lambda output: output.output_type == "stream"):
+        pieces = list(group)
+        if not is_stream:
+            kept += pieces
+            continue
+        for name in ("stdout", "stderr"):
+            text = "".join(piece.text for piece in pieces if piece.name == name)
+            if text := progress.LINE.sub("", text) if name == "stderr" else text:
+                kept.append(
+                    nbformat.v4.new_output("stream", name=name, text=_ADDRESS.sub("", _CELL_FILE.sub("cell", text)))
+                )
+    return kept
+
+
+def as_html(notebook: Any) -> str:
+    """The executed notebook as one HTML page."""
+    from vsd_utils.commands.jupyter import Page
+
+    body, _ = Page(embed_images=True, extra_template_basedirs=[]).from_notebook_node(notebook)
+    return str(body)
+
+
+def _heading(source: Path, cell_index: int) -> str:
+    # papermill counts the parameters it injected as one more cell.
+    cells = nbformat.read(source, as_version=4).cells[:cell_index]
+    headings = [
+        line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines() if line[:1] == "#"
+    ]
+    return f"under {headings[-1].lstrip('# ')!r}" if headings else "before the first heading"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the stage whose notebook is run."""
+    parser.add_argument("stage", choices=SOURCES)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the stage."""
+    params = load()
+    with stage.running(given.stage):
+        execute(given.stage, params)
+    return 0

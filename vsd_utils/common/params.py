@@ -1,0 +1,274 @@
+"""The parameters: the schema of ``params.yaml``, and the way from there into a stage or a notebook.
+
+A section has the name of its stage and a class below, with the type and the range of every parameter. What each means
+stands beside its value in ``conf/config.yaml``; how the file is composed from there, in ``profiles.py``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import PARAMS
+
+SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
+# What a parameter was called before, and is called now; of a profile: "profile=old": "profile=new".
+RENAMED = {
+    "convert.skip_invalid": "fetch.skip_invalid",
+    "profile=sample": "profile=mini",
+    "profile=layout": "profile=boxes",
+}
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Precision = Literal["float32", "bfloat16"]
+Quantization = Literal["none", "8bit", "4bit"]
+
+
+class Section(BaseModel):
+    """What all sections have in common: no unknown name, no silent conversion of a string into a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Splits(Section):
+    """A number of images for each split."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+class Fetch(Section):
+    """Where the annotations and the photos come from."""
+
+    source: Literal["scenes", "folder"]
+    scenes: Splits | None
+    annotations: str | None
+    photos: str | None
+    own_split: bool
+    shares: Splits
+    skip_invalid: bool
+
+    @model_validator(mode="after")
+    def _folder_is_named(self) -> "Fetch":
+        if self.source == "folder" and not self.annotations:
+            raise ValueError("annotations must name a folder when source is 'folder'")
+        if self.source == "scenes" and self.scenes is None:
+            raise ValueError("scenes must give a number of images for train, val and test when source is 'scenes'")
+        return self
+
+
+class Tiny(Section):
+    """Size and training of the base model that is made from scratch."""
+
+    tokens: Annotated[int, Field(ge=300)]
+    tile: Annotated[int, Field(ge=16)]
+    patch: Annotated[int, Field(ge=4)]
+    width: Annotated[int, Field(ge=32)]
+    layers: Count
+    heads: Count
+    vision_steps: Count
+    vision_batch: Count
+    vision_learning_rate: Positive
+    language_rows: Count
+    language_batch: Count
+    language_learning_rate: Positive
+    align_rows: Count
+    align_batch: Count
+    align_learning_rate: Positive
+
+
+class Base(Section):
+    """The vision-language model that is tuned."""
+
+    source: Literal["tiny", "hub", "folder"]
+    name: str | None
+    revision: str | None
+    billions: Positive
+    tiny: Tiny | None
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "Base":
+        if self.source == "tiny" and self.tiny is None:
+            raise ValueError("tiny must give the model's size and training when source is 'tiny'; profile mini does")
+        return _named(self)
+
+
+class Refiner(Section):
+    """The text-only model that rewrites sentences."""
+
+    source: Literal["package", "hub", "folder"]
+    name: str | None
+    revision: str | None
+    billions: Positive
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> "Refiner":
+        return _named(self)
+
+
+class Convert(Section):
+    """From annotations to conversations."""
+
+    system_prompt: Literal["none", "vicuna"]
+    draw_boxes: bool
+    box_width: Annotated[float, Field(gt=0, le=0.2)]
+    canvas_margin: Share
+    task2_captions: Natural
+
+
+class Finetune(Section):
+    """LoRA fine-tuning."""
+
+    lora_rank: Count
+    lora_alpha: Count
+    lora_dropout: Share
+    learning_rate: Positive
+    warmup_share: Share
+    scheduler: Literal["cosine", "linear", "constant"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    epochs: Positive
+    max_steps: Annotated[int, Field(ge=-1)]
+    batch_size: Count
+    accumulation: Count
+    precision: Precision
+    quantization: Quantization
+    checkpointing: bool
+    workers: Natural
+    evaluations: Count
+    val_rows: Count
+    save_every: Count
+
+
+class Describe(Section):
+    """Answers of the base model and of the adapter on the test split."""
+
+    batch_size: Count
+    precision: Precision
+    quantization: Quantization
+    max_new_tokens: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    limit: Natural
+
+
+class Refine(Section):
+    """Rewriting of the three sentences."""
+
+    items: Natural
+    candidates: Count
+    temperature: Positive
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: Count
+    batch_size: Count
+    prompt: Literal["sentence", "set"]
+    precision: Precision
+    quantization: Quantization
+
+
+class Evaluate(Section):
+    """Scores, intervals and figures."""
+
+    spice: bool
+    spice_heap_gib: Annotated[float, Field(ge=1)]
+    resamples: Natural
+    examples: Count
+
+
+class Params(Section):
+    """The whole of ``params.yaml``."""
+
+    profile: Literal["mini", "boxes", "paper", "smoke"]
+    seed: Natural
+    threads: Count | None
+    fetch: Fetch
+    base: Base
+    refiner: Refiner
+    convert: Convert
+    finetune: Finetune
+    describe: Describe
+    refine: Refine
+    evaluate: Evaluate
+
+
+def _named(section: Any) -> Any:
+    if section.source != "tiny" and section.source != "package" and not section.name:
+        raise ValueError(f"name must be given when source is {section.source!r}")
+    if section.source == "hub" and not (section.revision and len(section.revision) == 40):
+        raise ValueError("revision must be a full commit hash of 40 characters when source is 'hub'")
+    return section
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and check ``params.yaml``; raises ``VsdError`` naming every unknown, missing or wrong parameter."""
+    try:
+        content = yaml_reader().load(path)
+    except FileNotFoundError:
+        raise VsdError(f"{path}: no such file. Make it with: vsd profile mini") from None
+    except YAMLError as error:
+        raise VsdError(f"{path}: not YAML ({error})") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise VsdError("\n".join(_problem(path, problem) for problem in error.errors(include_url=False))) from None
+
+
+def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[str, Any]:
+    """The parameters of a notebook: what the pipeline gave it, and for a reader by hand what ``params.yaml`` says.
+
+    ``values`` are the notebook's variables; one that is still ``...`` was not given and is taken from the file. The
+    result holds the section's names and those shared ones that the notebook takes, all checked; raises ``VsdError`` as
+    ``load`` does.
+    """
+    current = load(path).model_dump()
+    shared = [name for name in SHARED if name in values]
+    names = [*shared, *current[section]]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise VsdError(
+            f"the notebook's parameters cell has no {', '.join(missing)}; params.yaml, section {section}, does"
+        )
+    chosen = {name: values[name] for name in names if values[name] is not ...}
+    merged = current | {name: chosen[name] for name in shared if name in chosen}
+    merged[section] = current[section] | {name: value for name, value in chosen.items() if name not in SHARED}
+    try:
+        checked = Params.model_validate(merged).model_dump()
+    except ValidationError as error:
+        raise VsdError(
+            "\n".join(_problem(Path("parameters"), problem) for problem in error.errors(include_url=False))
+        ) from None
+    return {name: checked[name] for name in shared} | checked[section]
+
+
+def yaml_reader() -> YAML:
+    """Read and write YAML as DVC does."""
+    # DVC's grammar, YAML 1.2, in which 2e-4 is a number; PyYAML's is 1.1, where it is a string.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    return yaml
+
+
+def new_name(name: str, value: Any) -> str | None:
+    """Say what a parameter, or a profile, of an old name is called now; None for any other."""
+    if name in RENAMED:
+        return f"parameter {name} is now {RENAMED[name]}"
+    if new := RENAMED.get(f"{name}={value}"):
+        return f"{name} {value} is now {new.partition('=')[2]}"
+    return None
+
+
+def _problem(path: Path, problem: Any) -> str:
+    name = ".".join(map(str, problem["loc"])) or "the file"
+    if renamed := new_name(name, problem["input"]):
+        return f"{path}: {renamed}"
+    if problem["type"] == "missing":
+        return f"{path}: parameter {name} is missing"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: parameter {name} is not known; no stage takes it. Is it misspelt?"
+    return f"{path}: parameter {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,38 @@
+"""Where the annotations of a run come from: what ``fetch`` wrote down, for the stages and reports that say so."""
+
+from pathlib import Path
+from typing import Any
+
+from vsd_utils.common.files import read_json
+from vsd_utils.common.paths import ANNOTATIONS
+
+SOURCE = "source.json"
+LEFT_OUT = "left_out.json"
+
+
+def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
+    """Read ``source.json``.
+
+    ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own split count
+    where they came from), ``photos`` (folder or None), ``files`` (digests).
+    """
+    record: dict[str, Any] = read_json(root / SOURCE)
+    return record
+
+
+def left_out(root: Path = ANNOTATIONS) -> list[str]:
+    """List what was wrong with each image that is left out: "img_id '7': this; and that"."""
+    if not (root / LEFT_OUT).is_file():  # rendered scenes
+        return []
+    rows = [row for split in read_json(root / LEFT_OUT).values() for row in split]
+    return [f"img_id {row['img_id']!r}: {'; '.join(row['problems'])}" for row in rows]
+
+
+def describe(record: dict[str, Any]) -> str:
+    """One clause for reports: what data a run was made on."""
+    if record["source"] == "scenes":
+        return "rendered scenes (vsd_utils/miniature/scenes/scene.py)"
+    kind = "the authors' files" if record["authors_files"] else "files that are not the authors', by their digests"
+    split = "split here by image" if record["own_split"] else "the authors' splits"
+    photos = "photos" if record["photos"] else "boxes on an empty canvas, no photos"
+    return f"VSD annotations ({kind}, {split}; {photos})"

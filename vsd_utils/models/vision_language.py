@@ -1,0 +1,88 @@
+"""Loading the vision-language model, its processor and its adapter: from a folder or the hub, safetensors only."""
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LlavaNextForConditionalGeneration,
+    LlavaNextProcessor,
+)
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import BASE_MODEL
+from vsd_utils.data.prompts import CHAT_TEMPLATE
+from vsd_utils.models import silence  # noqa: F401
+from vsd_utils.models.checkpoint import location
+from vsd_utils.models.loading import DTYPES, quantized
+
+# bitsandbytes quantises every linear layer it is not told to leave alone. The head stays out because TRL's loss
+# multiplies by its weight directly.
+NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+
+
+def device() -> str:
+    """The accelerator if there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
+    """Image processor and tokenizer of the model that ``base`` points to, with this project's chat template."""
+    name, revision = location(base)
+    processor = AutoProcessor.from_pretrained(name, revision=revision)
+    if not isinstance(processor, LlavaNextProcessor):
+        raise VsdError(
+            f"{name}: its processor is a {type(processor).__name__}, expected LLaVA-NeXT's. "
+            "Set base.name to a LLaVA-NeXT checkpoint in the transformers format (llava-hf/...)."
+        )
+    processor.chat_template = CHAT_TEMPLATE
+    processor.tokenizer.padding_side = "left"  # for generation; TRL pads by itself in training
+    if processor.tokenizer.pad_token is None:
+        processor.tokenizer.pad_token = processor.tokenizer.unk_token
+    return processor
+
+
+def load_model(
+    precision: str, quantization: str = "none", base: Path = BASE_MODEL
+) -> LlavaNextForConditionalGeneration:
+    """The base model that ``base`` points to, on ``device()``.
+
+    ``precision`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
+    model's frozen linear layers ("none", "8bit", "4bit"). Raises ``VsdError`` where a weight is missing, which the
+    library only warns of.
+    """
+    name, revision = location(base)
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        name,
+        revision=revision,
+        dtype=DTYPES[precision],
+        quantization_config=quantized(quantization, precision, NOT_QUANTIZED),
+        device_map={"": device()},
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    if problems := {key: sorted(info[key]) for key in ("missing_keys", "mismatched_keys") if info.get(key)}:
+        raise VsdError(f"{name}: not a whole LLaVA-NeXT checkpoint for this version of transformers: {problems}")
+    return model
+
+
+def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> PeftModel:
+    """Put a saved LoRA adapter on the base model, unmerged (merging into quantised weights changes the answers).
+
+    Raises ``VsdError`` where the folder holds no adapter, or one whose tensors do not fit the model: the library only
+    warns, and answers as if untuned.
+    """
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise VsdError(f"{folder}: no adapter_model.safetensors. Make it with: dvc repro finetune")
+    adapted = PeftModel.from_pretrained(model, str(folder))
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        saved = set(file.keys())
+    if strange := saved ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False)):
+        raise VsdError(
+            f"{folder}: {len(strange)} tensors do not fit the base model, {sorted(strange)[0]} for one. "
+            "Was the adapter trained on another model? Train it again: dvc repro finetune"
+        )
+    return adapted.eval()

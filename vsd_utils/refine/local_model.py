@@ -1,0 +1,144 @@
+"""Loading the text-only chat model that rewrites sentences, and rendering chats for it.
+
+A model comes from a folder or the hub, as safetensors only.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import TemplateError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.models import silence  # noqa: F401
+from vsd_utils.models.checkpoint import location
+from vsd_utils.models.loading import DTYPES, quantized
+
+Chat = Sequence[Mapping[str, str]]
+# Stands for the system message where a chat is rendered to see what becomes of that; no template writes it by itself.
+_PROBE = "Here stands what the system says"
+
+
+def load(
+    folder: Path,
+    precision: Literal["float32", "bfloat16"],
+    quantization: Literal["none", "8bit", "4bit"],
+    device: str,
+) -> tuple[Any, Any]:
+    """Model (in evaluation mode, on ``device``) and tokenizer that ``<folder>/model.json`` points to.
+
+    Only safetensors are read and no code of the model's repository runs. The tokenizer pads on the left, with its end
+    token where it has no padding token.
+    Raises ``VsdError`` when the model cannot be found, a file of it has changed, it is no chat model, or it does not
+    say how an answer ends.
+    """
+    name, revision = location(folder)
+    tokenizer = _tokenizer(name, revision)
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            dtype=DTYPES[precision],
+            quantization_config=quantized(quantization, precision),
+            device_map={"": device},
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # the libraries raise many kinds for what can be wrong with somebody's files
+        raise VsdError(
+            f"the refiner {name} cannot be loaded: {_first_line(error)}\n"
+            "Check refiner.name and refiner.revision, that its files were downloaded, and that it fits into memory."
+        ) from None
+    if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
+        raise VsdError(
+            f"the refiner {name} is not a whole model: {len(missing)} weights are missing or of another shape, "
+            f"{missing[0]} for one.\nDownload its files again."
+        )
+    _set_end(name, model, tokenizer)
+    return model.eval(), tokenizer
+
+
+def _tokenizer(name: str, revision: str | None) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, padding_side="left")
+    except Exception as error:
+        raise VsdError(
+            f"the refiner's tokenizer cannot be loaded from {name}: {_first_line(error)}\n"
+            "Beside its weights, a model needs tokenizer.json and tokenizer_config.json. Check refiner.name and "
+            "refiner.revision, and that its files were downloaded."
+        ) from None
+    if not tokenizer.chat_template:
+        raise VsdError(
+            f"the refiner {name} has no chat template, so it is no chat model or its files are not all there.\n"
+            "Name a model that was tuned to follow instructions (refiner.name), or put its chat_template.jinja beside "
+            "its tokenizer.json."
+        )
+    render([[{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]], tokenizer)
+    return tokenizer
+
+
+def _set_end(name: str, model: Any, tokenizer: Any) -> None:
+    """Give the tokenizer a padding token where it has none; raise ``VsdError`` if no token ends an answer."""
+    ends = end_tokens(model, tokenizer)
+    if not ends:
+        raise VsdError(
+            f"the refiner {name} names no token that ends an answer, so every answer would run on to the limit.\n"
+            "Set eos_token in its tokenizer_config.json or eos_token_id in its generation_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else ends[0]
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end an answer, in ascending order; empty if neither model nor tokenizer names one."""
+    named = model.generation_config.eos_token_id
+    ids = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
+    return sorted(ids - {None})
+
+
+def render(chats: Sequence[Chat], tokenizer: Any) -> list[str]:
+    """Render chats with the tokenizer's template, up to where the model's answer begins.
+
+    Some templates refuse a system message and some leave it out without a word. For those its text is put in front of
+    the first message of the user. Raises ``VsdError`` if the template can render the chat in neither form.
+    """
+    return [_rendered(chat if _shows_system(chat, tokenizer) else _without_system(chat), tokenizer) for chat in chats]
+
+
+def _shows_system(chat: Chat, tokenizer: Any) -> bool:
+    if all(turn["role"] != "system" for turn in chat):
+        return True
+    probe = [{**turn, "content": _PROBE} if turn["role"] == "system" else turn for turn in chat]
+    try:
+        return _PROBE in _applied(probe, tokenizer)
+    except (TemplateError, ValueError, TypeError):
+        return False
+
+
+def _without_system(chat: Chat) -> list[Mapping[str, str]]:
+    said = [turn["content"] for turn in chat if turn["role"] == "system"]
+    turns = [turn for turn in chat if turn["role"] != "system"]
+    return [{**turns[0], "content": "\n\n".join([*said, turns[0]["content"]])}, *turns[1:]]
+
+
+def _rendered(chat: Chat, tokenizer: Any) -> str:
+    try:
+        return _applied(chat, tokenizer)
+    except (TemplateError, ValueError, TypeError) as error:
+        raise VsdError(
+            f"the refiner's chat template ({tokenizer.name_or_path}) cannot render a chat of user and assistant: "
+            f"{_first_line(error)}\n"
+            "Put the chat_template.jinja that was published with the model beside its tokenizer.json."
+        ) from None
+
+
+def _applied(chat: Chat, tokenizer: Any) -> str:
+    text: str = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, tokenize=False)
+    return text
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or "no message").splitlines()[0]
+    return text if isinstance(error, OSError | ValueError | TemplateError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,203 @@
+"""The report's tables: made from scores, written as Markdown, CSV and LaTeX, each with where its numbers come from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vsd_utils.common.files import write_text
+from vsd_utils.data.relations import RELATIONS
+from vsd_utils.metrics.bootstrap import Comparison
+
+# What metrics.json calls a system, and its label; ``labels`` adds how many images a label speaks of.
+SYSTEMS = {
+    "base": "base model",
+    "lora": "+ LoRA",
+    "lora_given_to_refiner": "+ LoRA, images given to the refiner",
+    "lora_refined": "+ LoRA, refined",
+    "majority": "majority relation, template",
+    "lora_blank_image": "+ LoRA, blank image",
+}
+MAIN = {
+    "accuracy": ("task1", "accuracy"),
+    "F1 macro": ("task1", "f1_macro"),
+    "T2 BLEU-4": ("task2", "bleu4"),
+    "T2 SPICE": ("task2", "spice"),
+    "T2 relation": ("task2", "relation_in_sentence"),
+    "T3 mBLEU-4": ("task3", "mbleu4_by_rank"),
+    "T3 SPICE": ("task3", "spice"),
+    "T3 relation": ("task3", "relation_in_sentence"),
+}
+SENTENCE_SCORES = (
+    *("bleu4", "bleu4_per_reference_max", "spice", "spice_per_reference_max", "meteor", "rouge_l", "cider"),
+    "relation_in_sentence",
+)
+EMPTY = ""
+TASK3_ONLY = "the refiner rewrites the sentences of task 3 only; the answers to tasks 1 and 2 are those of + LoRA"
+
+
+def labels(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Label each of ``systems`` (name to scores) for tables and figures.
+
+    Where only a part of the test images was given to the refiner, the labels of the refined row and of its comparison
+    say so, with the number of images.
+    """
+    shown = {name: SYSTEMS[name] for name in systems}
+    if "lora_given_to_refiner" in systems:
+        count = systems["lora_given_to_refiner"]["task3"]["n"]
+        images = f"{count} image{'' if count == 1 else 's'}"
+        shown["lora_given_to_refiner"] = f"+ LoRA, the {images} given to the refiner"
+        shown["lora_refined"] = f"+ LoRA, refined, same {images}"
+    return shown
+
+
+def refinement_note(systems: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which images the refined row is about and why it has or lacks tasks 1 and 2, for below a table."""
+    if "lora_given_to_refiner" not in systems:
+        return f"refined: all test images were given to the refiner; {TASK3_ONLY}"
+    shown = labels(systems)
+    return (
+        f"'{shown['lora_refined']}' compares with '{shown['lora_given_to_refiner']}' and no other row; neither has "
+        f"scores of tasks 1 and 2: {TASK3_ONLY}"
+    )
+
+
+def image_count(scores: Mapping[str, Any]) -> int:
+    """How many images the sentences of a system were scored on, the same for tasks 2 and 3; 0 without either."""
+    return max(int(scores[task]["n"]) for task in ("task2", "task3"))
+
+
+def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a system: on how many images, the headline scores and their 95 % intervals over these images."""
+    names = labels(systems)
+    return _frame(
+        {
+            names[system]: {"images": str(image_count(scores))}
+            | {label: _with_interval(scores, *key) for label, key in MAIN.items()}
+            for system, scores in systems.items()
+        }
+    )
+
+
+def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFrame:
+    """Every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers the task."""
+    scored = SENTENCE_SCORES + (("mbleu4_by_rank", "mbleu4_by_sentence") if task == "task3" else ())
+    names = labels(systems)
+    return _frame(
+        {
+            names[system]: {"n": str(scores[task]["n"])} | {name: _with_interval(scores, task, name) for name in scored}
+            for system, scores in systems.items()
+            if scores[task]["n"]
+        }
+    )
+
+
+def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Task 1, one row a system that answers it: F1 of each relation, then micro (accuracy), macro and weighted."""
+    rows = {}
+    names = labels(systems)
+    for system, scores in systems.items():
+        if not scores["task1"]["n"]:
+            continue
+        each = scores["task1"]["f1_per_relation"]
+        row = {"n": str(scores["task1"]["n"])}
+        row |= {relation: _number(each.get(relation)) for relation in RELATIONS}
+        row |= {
+            label: _with_interval(scores, "task1", key)
+            for label, key in (("micro = accuracy", "f1_micro"), ("macro", "f1_macro"), ("weighted", "f1_weighted"))
+        }
+        rows[names[system]] = row | {"no answer": str(scores["task1"]["no_answer"])}
+    return _frame(rows)
+
+
+def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
+    combined = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
+    names = labels(systems)
+    return _frame(
+        {
+            names[system]: {"images": str(image_count(scores))}
+            | {
+                f"{name}, {reading}": _number(scores["z"][reading].get(name))
+                for reading in scores["z"]
+                for name in combined
+            }
+            for system, scores in systems.items()
+        }
+    )
+
+
+def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[str, int]) -> pd.DataFrame:
+    """Differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair.
+
+    ``images`` says by pair on how many images both were scored. A pair without any comparison has one empty row.
+    """
+    rows: list[dict[str, str]] = []
+    for pair, compared in pairs.items():
+        start = {"systems": pair, "images": str(images[pair])}
+        if not compared:
+            rows.append(start | dict.fromkeys(("score", "difference", "95 % interval", "p"), EMPTY))
+        for label, (task, name) in MAIN.items():
+            if (found := compared.get(f"{task}.{name}")) is not None:
+                interval = f"[{found.low:+.1f}, {found.high:+.1f}]"
+                row = {"score": label, "difference": f"{found.difference:+.1f}"}
+                rows.append(start | row | {"95 % interval": interval, "p": f"{found.p:.3f}"})
+    return pd.DataFrame(rows, columns=["systems", "images", "score", "difference", "95 % interval", "p"])
+
+
+def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Scores that were not computed: one row a system and reason, with all scores that are empty for it.
+
+    "task3: bleu4, spice" are task 3's two, "task1" alone is the whole task.
+    """
+    rows = []
+    names = labels(systems)
+    for system, scores in systems.items():
+        missing: dict[str, dict[str, list[str]]] = {}
+        for key, reason in scores["not_computed"].items():
+            group, _, name = key.rpartition(".")
+            missing.setdefault(reason, {}).setdefault(group or name, []).extend([name] if group else [])
+        for reason, groups in missing.items():
+            keys = "; ".join(f"{group}: {', '.join(each)}" if each else group for group, each in groups.items())
+            rows.append({"system": names[system], "scores": keys, "reason": reason})
+    return pd.DataFrame(rows, columns=["system", "scores", "reason"])
+
+
+def write(name: str, title: str, table: pd.DataFrame, notes: Sequence[str], folder: Path) -> None:
+    """Write ``<folder>/<name>.md``, ``.csv`` and ``.tex``; ``notes`` (definitions, provenance) go with each."""
+    index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
+    text = table.to_markdown(index=index, disable_numparse=True)
+    below = "\n".join(f"- {note}" for note in notes)
+    write_text(folder / f"{name}.md", f"# {title}\n\n{text}\n\n{below}\n")
+    comments = "".join(f"# {line}\n" for line in (title, *notes))
+    write_text(folder / f"{name}.csv", comments + table.to_csv(index=index))
+    latex = table.rename(columns=_latex, index=_latex if index else None)
+    latex = latex.map(lambda cell: _latex(cell) if isinstance(cell, str) else cell)
+    body = latex.to_latex(index=index, escape=False, caption=_latex(title), label=f"tab:{name}", position="t")
+    percent = "".join(f"% {line}\n" for line in notes)
+    write_text(folder / f"{name}.tex", percent + body)
+
+
+def _frame(rows: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)))
+    frame.index.name = "system"
+    return frame
+
+
+def _number(value: float | None) -> str:
+    return EMPTY if value is None else f"{value:.1f}"
+
+
+def _with_interval(scores: Mapping[str, Any], task: str, name: str) -> str:
+    value = scores[task].get(name)
+    bounds = scores["intervals"].get(task, {}).get(name)
+    if value is None or not bounds:
+        return _number(value)
+    return f"{value:.1f} [{bounds[0]:.1f}, {bounds[1]:.1f}]"
+
+
+def _latex(text: str) -> str:
+    for sign in "&%_#$":
+        text = text.replace(sign, f"\\{sign}")
+    return text
