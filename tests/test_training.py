@@ -34,7 +34,9 @@ from vsd_utils.data.prompts import TASKS, messages, question
 from vsd_utils.data.relations import RELATIONS
 from vsd_utils.data.samples import Pair, Sample
 from vsd_utils.finetune import adapter
-from vsd_utils.finetune.trainer import finetuner, image_rows, last_checkpoint, lora, make_trainer, publish_curves, train
+from vsd_utils.finetune.callbacks import publish_curves
+from vsd_utils.finetune.dataset import image_rows, show_mask
+from vsd_utils.finetune.trainer import finetuner, last_checkpoint, lora, make_trainer, train_to_the_end
 from vsd_utils.metrics.relation_checker import statement
 from vsd_utils.miniature.model import architecture, language_pretraining
 from vsd_utils.miniature.model.pictures import Pictures
@@ -166,7 +168,7 @@ def test_the_loss_is_on_the_answer_and_its_end_token_only(folder: Path, tmp_path
     trainer = trainer_of(folder, tmp_path)
     for index, row in enumerate(rows()[:6]):
         batch = trainer.data_collator([trainer.train_dataset[index]])
-        shown = adapter.show_mask(trainer.processing_class, batch)
+        shown = show_mask(trainer.processing_class, batch)
         assert shown["answer"] == f" {row['completion'][0]['content']}</s>"
         assert (shown["begin"], shown["end"]) == (1, 1)
         assert shown["prompt"].startswith("<s>USER: <image>\n")
@@ -272,7 +274,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folde
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-4"
     resumed = trainer_of(folder, tmp_path / "killed", steps=6)
-    train(resumed)
+    train_to_the_end(resumed)
     for (name, one), (_, other) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
         assert torch.equal(one, other), name
 
@@ -316,11 +318,11 @@ def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, st
         )
         trainer = finetuner(model, processor, image_rows(rows(), folder), image_rows(rows()[:3], folder), work, recipe)
         if stop is None:
-            train(trainer)
+            train_to_the_end(trainer)
             break
         trainer.add_callback(Stop(stop))
         with pytest.raises(KeyboardInterrupt):
-            train(trainer)
+            train_to_the_end(trainer)
     loss = trainer.evaluate()["eval_loss"]
     publish_curves(work, work / "published")
     curves = sorted((work / "published").rglob("*.tsv"))

@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vsd_utils.common.files import replacing_folder, write_text
 from vsd_utils.common.paths import BASE_MODEL, ROOT, user_path
 
@@ -25,28 +23,6 @@ def trainable(model: Any) -> dict[str, int]:
         "trainable": sum(weight.numel() for _, weight in learning),
         "all": sum(weight.numel() for _, weight in named),
         "wrongly trainable": sum(weight.numel() for name, weight in learning if any(part in name for part in FROZEN)),
-    }
-
-
-def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> dict[str, Any]:
-    """One row of a training batch, decoded: the text the loss ignores, the text it is on, and token counts.
-
-    Image tokens are folded into one. ``begin`` and ``end`` count the begin and end tokens of the whole row.
-    """
-    tokenizer = processor.tokenizer
-    ids, labels = batch["input_ids"][row], batch["labels"][row]
-    ids, labels = ids[batch["attention_mask"][row] == 1], labels[batch["attention_mask"][row] == 1]
-    image = processor.image_token_id
-    folded = [int(token) for place, token in enumerate(ids) if token != image or place == 0 or ids[place - 1] != image]
-    answer = [int(token) for token, label in zip(ids, labels, strict=True) if label != -100]
-    return {
-        "prompt": tokenizer.decode(folded[: len(folded) - len(answer)]),
-        "answer": tokenizer.decode(answer),
-        "image tokens": int((ids == image).sum()),
-        "tokens": len(ids),
-        "tokens in the loss": len(answer),
-        "begin": int((ids == tokenizer.bos_token_id).sum()),
-        "end": int((ids == tokenizer.eos_token_id).sum()),
     }
 
 

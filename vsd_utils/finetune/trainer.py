@@ -7,26 +7,19 @@ bfloat16, recompute activations. The loss is on the answer and its end token onl
 import json
 import math
 import os
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from dvclive import Live
 from peft import LoraConfig
-from PIL import Image
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from vsd_utils.common.files import replacing_folder
-from vsd_utils.common.progress import Meter
-from vsd_utils.data.photos import open_photo
+from vsd_utils.finetune.callbacks import CURVES, Curves
 from vsd_utils.models import silence  # noqa: F401
-
-disable_progress_bars()  # as ``silence`` does for transformers
 
 # Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
 # projector's too, which the paper keeps frozen.
@@ -37,14 +30,6 @@ def lora(rank: int, alpha: int, dropout: float) -> LoraConfig:
     """LoRA of ``rank`` with scale ``alpha / rank`` on ``LORA_TARGETS``."""
     return LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
-    )
-
-
-def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
-    """Prompt/completion rows whose image is loaded only when a row is asked for (so nothing holds all images)."""
-    dataset = Dataset.from_list([{key: row[key] for key in ("image", "prompt", "completion")} for row in rows])
-    return dataset.with_transform(
-        lambda batch: _with_images(batch, [open_photo(folder / name) for name in batch["image"]])
     )
 
 
@@ -122,7 +107,7 @@ def finetuner(model: Any, processor: Any, train: Dataset, val: Dataset, work: Pa
     """The trainer of the finetune stage from its parameters ``p``; ``work`` takes checkpoints and, live, the losses."""
     rows_a_step = p["batch_size"] * p["accumulation"]
     steps = p["max_steps"] if p["max_steps"] > 0 else math.ceil(len(train) * p["epochs"] / rows_a_step)
-    live = Live(str(work / _CURVES), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    live = Live(str(work / CURVES), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
     return make_trainer(
         model,
         processor,
@@ -137,14 +122,13 @@ def finetuner(model: Any, processor: Any, train: Dataset, val: Dataset, work: Pa
     )
 
 
-_CURVES = "curves"
 _RECIPE = (
     *("epochs", "max_steps", "batch_size", "accumulation", "learning_rate", "warmup_share", "scheduler"),
     *("weight_decay", "precision", "checkpointing", "workers", "save_every", "seed"),
 )
 
 
-def train(trainer: SFTTrainer) -> None:
+def train_to_the_end(trainer: SFTTrainer) -> None:
     """Train to the end: from the last whole checkpoint in the trainer's folder, else from the start.
 
     After the last step's checkpoint its adapter and history are only loaded: transformers would take one more step.
@@ -160,65 +144,6 @@ def train(trainer: SFTTrainer) -> None:
     trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
 
 
-def publish_curves(work: Path, target: Path) -> None:
-    """Replace the folder ``target`` by the losses of a finished training in ``work``."""
-    with replacing_folder(target) as folder:
-        shutil.copytree(work / _CURVES, folder, dirs_exist_ok=True)
-
-
-def spread(rows: list[Any], count: int) -> list[Any]:
-    """At most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
-    return [rows[index * len(rows) // count] for index in range(count)] if count < len(rows) else rows
-
-
-class Curves(TrainerCallback):
-    """Losses to DVCLive, from the first step on also after a resume; progress to standard error."""
-
-    def __init__(self, live: Live | None, name: str) -> None:
-        """``live`` may be None: progress only."""
-        self.live, self.name = live, name
-        self.meter: Meter | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Repeat what a resumed run logged before it was killed."""
-        self.meter = Meter(self.name, state.max_steps, state.global_step)
-        for entry in state.log_history:
-            self._log(entry)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Show how far it is; have the loss logged with each checkpoint.
-
-        The trainer keeps the losses since it last logged in memory alone: a resumed run would log another mean.
-        """
-        if control.should_save:
-            control.should_log = True
-        if self.meter:
-            self.meter.at(state.global_step)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Pass the newest entry on."""
-        self._log(state.log_history[-1])
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Close the curves: what is evaluated later belongs to no step."""
-        if self.live is not None:
-            self.live.end()
-            self.live = None
-
-    def _log(self, entry: dict[str, Any]) -> None:
-        names = {"loss": "train/loss", "learning_rate": "train/learning_rate", "eval_loss": "val/loss"}
-        found = {label: entry[key] for key, label in names.items() if key in entry}
-        if self.live is not None and found:
-            self.live.step = entry["step"]
-            for label, value in found.items():
-                self.live.log_metric(label, value)
-            self.live.sync()
-
-
 _STATE = "trainer_state.json"
 
 
@@ -231,11 +156,3 @@ def last_checkpoint(folder: Path) -> Path | None:
         except (OSError, ValueError, KeyError):
             continue
     return max(found)[1] if found else None
-
-
-def _with_images(batch: dict[str, list[Any]], images: Iterable[Image.Image]) -> dict[str, list[Any]]:
-    return {
-        "images": [[image] for image in images],
-        "prompt": batch["prompt"],
-        "completion": batch["completion"],
-    }

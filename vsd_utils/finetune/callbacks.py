@@ -1,0 +1,67 @@
+"""What is written down while a model is trained: its losses, and how far it is."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dvclive import Live
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from vsd_utils.common.files import replacing_folder
+from vsd_utils.common.progress import Meter
+
+CURVES = "curves"  # folder of the losses below that of the checkpoints
+
+
+class Curves(TrainerCallback):
+    """Losses to DVCLive, from the first step on also after a resume; progress to standard error."""
+
+    def __init__(self, live: Live | None, name: str) -> None:
+        """``live`` may be None: progress only."""
+        self.live, self.name = live, name
+        self.meter: Meter | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Repeat what a resumed run logged before it was killed."""
+        self.meter = Meter(self.name, state.max_steps, state.global_step)
+        for entry in state.log_history:
+            self._log(entry)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Show how far it is; have the loss logged with each checkpoint.
+
+        The trainer keeps the losses since it last logged in memory alone: a resumed run would log another mean.
+        """
+        if control.should_save:
+            control.should_log = True
+        if self.meter:
+            self.meter.at(state.global_step)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Pass the newest entry on."""
+        self._log(state.log_history[-1])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the curves: what is evaluated later belongs to no step."""
+        if self.live is not None:
+            self.live.end()
+            self.live = None
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        names = {"loss": "train/loss", "learning_rate": "train/learning_rate", "eval_loss": "val/loss"}
+        found = {label: entry[key] for key, label in names.items() if key in entry}
+        if self.live is not None and found:
+            self.live.step = entry["step"]
+            for label, value in found.items():
+                self.live.log_metric(label, value)
+            self.live.sync()
+
+
+def publish_curves(work: Path, target: Path) -> None:
+    """Replace the folder ``target`` by the losses of a finished training in ``work``."""
+    with replacing_folder(target) as folder:
+        shutil.copytree(work / CURVES, folder, dirs_exist_ok=True)

@@ -1,0 +1,56 @@
+"""The rows that TRL is given, with their images, and what its loss is on."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, disable_progress_bars
+from PIL import Image
+
+from vsd_utils.data.photos import open_photo
+
+disable_progress_bars()  # as ``models/silence.py`` does for transformers
+
+
+def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
+    """Prompt/completion rows whose image is loaded only when a row is asked for (so nothing holds all images)."""
+    dataset = Dataset.from_list([{key: row[key] for key in ("image", "prompt", "completion")} for row in rows])
+    return dataset.with_transform(
+        lambda batch: _with_images(batch, [open_photo(folder / name) for name in batch["image"]])
+    )
+
+
+def spread(rows: list[Any], count: int) -> list[Any]:
+    """At most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
+    return [rows[index * len(rows) // count] for index in range(count)] if count < len(rows) else rows
+
+
+def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> dict[str, Any]:
+    """One row of a training batch, decoded: the text the loss ignores, the text it is on, and token counts.
+
+    Image tokens are folded into one. ``begin`` and ``end`` count the begin and end tokens of the whole row.
+    """
+    tokenizer = processor.tokenizer
+    ids, labels = batch["input_ids"][row], batch["labels"][row]
+    ids, labels = ids[batch["attention_mask"][row] == 1], labels[batch["attention_mask"][row] == 1]
+    image = processor.image_token_id
+    folded = [int(token) for place, token in enumerate(ids) if token != image or place == 0 or ids[place - 1] != image]
+    answer = [int(token) for token, label in zip(ids, labels, strict=True) if label != -100]
+    return {
+        "prompt": tokenizer.decode(folded[: len(folded) - len(answer)]),
+        "answer": tokenizer.decode(answer),
+        "image tokens": int((ids == image).sum()),
+        "tokens": len(ids),
+        "tokens in the loss": len(answer),
+        "begin": int((ids == tokenizer.bos_token_id).sum()),
+        "end": int((ids == tokenizer.eos_token_id).sum()),
+    }
+
+
+def _with_images(batch: dict[str, list[Any]], images: Iterable[Image.Image]) -> dict[str, list[Any]]:
+    return {
+        "images": [[image] for image in images],
+        "prompt": batch["prompt"],
+        "completion": batch["completion"],
+    }
