@@ -15,9 +15,10 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from vsd_utils.common.errors import VsdError, listed, shown
 from vsd_utils.common.files import read_json
-from vsd_utils.data.relations import RELATIONS
 
 SPLITS = ("train", "val", "test")
+# In the order in which they are shown everywhere.
+RELATIONS = ("on", "in", "next to", "under", "above", "behind", "in front of", "to the left of", "to the right of")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold one, UTF-8 may not
 
 

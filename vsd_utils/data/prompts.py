@@ -9,7 +9,7 @@ never taught to stop, and whether a begin token is added depends on the caller.
 import re
 from typing import Any, NamedTuple
 
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 
 IMAGE = "<image>"
 TASKS = (1, 2, 3)

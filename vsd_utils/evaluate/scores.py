@@ -10,8 +10,7 @@ import numpy as np
 
 from vsd_utils.common.errors import VsdError, shown
 from vsd_utils.common.files import sha256, write_json, write_jsonl
-from vsd_utils.data.annotations import Item, load_items
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS, Item, load_items
 from vsd_utils.evaluate.definitions import SCALE, definitions, versions
 from vsd_utils.evaluate.sentence_scores import (
     DIVERSITY_NAMES,

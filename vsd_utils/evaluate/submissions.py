@@ -15,8 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, V
 
 from vsd_utils.common.errors import VsdError, shown
 from vsd_utils.common.files import read_json, write_json
-from vsd_utils.data.annotations import Item
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS, Item
 
 FILE_NAMES = ("task1-2.json", "task3.json")
 SENTENCES = {1: 1, 2: 1, 3: 3}

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics import english
 
 # What "object ... subject" may say when "subject ... object" is the key; "in" has only verbs ("the box contains it").

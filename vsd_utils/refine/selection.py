@@ -44,7 +44,7 @@ from typing import Any, Literal, NamedTuple
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics.english import BE, BOUNDS, PLACES, forms, verb_like
 from vsd_utils.metrics.relation_checker import states_relation, unpunctuated
 from vsd_utils.refine.chat_answers import Reading

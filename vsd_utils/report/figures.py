@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vsd_utils.common.files import replacing
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.samples import Sample
 from vsd_utils.report.tables import SYSTEMS, labels
 

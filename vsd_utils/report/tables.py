@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vsd_utils.common.files import write_text
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics.bootstrap import Comparison
 
 # What metrics.json calls a system, and its label; ``labels`` adds how many images a label speaks of.

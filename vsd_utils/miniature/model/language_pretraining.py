@@ -16,8 +16,8 @@ from datasets import Dataset
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
 from vsd_utils.common.params import Tiny
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.prompts import SENTENCE_BREAK, TASKS, messages, question
-from vsd_utils.data.relations import RELATIONS
 from vsd_utils.finetune.trainer import make_trainer
 from vsd_utils.miniature.model.pictures import Picture, Pictures
 

@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.miniature.scenes.objects import WOODS
 from vsd_utils.miniature.scenes.pen import Box
 from vsd_utils.miniature.scenes.room import WIDTH, Support

@@ -23,7 +23,7 @@ from rich.progress import track
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing, write_json
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.miniature.scenes.layout import lay_out
 from vsd_utils.miniature.scenes.objects import OBJECTS
 from vsd_utils.miniature.scenes.pen import PAINTS, Box, Colour, Pen

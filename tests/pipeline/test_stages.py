@@ -4,8 +4,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from pipeline import PACKAGE, STAGES, imported, runs
 from pydantic import BaseModel
+from stages import PACKAGE, STAGES, imported, runs
 
 from vsd_utils.commands import preflight
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names

@@ -16,7 +16,7 @@ from vsd_utils.common.params import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import samples
-from vsd_utils.data.annotations import Item, load_pairs
+from vsd_utils.data.annotations import RELATIONS, Item, load_pairs
 from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row
 from vsd_utils.data.images import (
     OBJECT_COLOUR,
@@ -28,7 +28,6 @@ from vsd_utils.data.images import (
     empty_canvas,
 )
 from vsd_utils.data.prompts import question, read_question, sentences
-from vsd_utils.data.relations import RELATIONS
 from vsd_utils.data.samples import Sample
 
 # Read off the figures of the authors' repository, for {s} = "power lines" and {o} = "train".

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from vsd_utils.common.files import write_json
-from vsd_utils.data.annotations import Item
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS, Item
 from vsd_utils.data.samples import Pair, Sample
 from vsd_utils.evaluate.scores import (
     Evaluation,

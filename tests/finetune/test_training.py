@@ -28,10 +28,10 @@ from vsd_utils.common.files import read_jsonl
 from vsd_utils.common.params import Params, Tiny
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.conversations import Conversation, training_row
 from vsd_utils.data.images import draw_boxes
 from vsd_utils.data.prompts import TASKS, messages, question
-from vsd_utils.data.relations import RELATIONS
 from vsd_utils.data.samples import Pair, Sample
 from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
@@ -262,7 +262,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapter(folde
     )
     done = subprocess.run(
         [sys.executable, str(script), str(folder), str(tmp_path / "killed")],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests/finetune'}"},
         capture_output=True,
         text=True,
         check=False,

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsd_utils.commands.score import main, write_scores
+from vsd_utils.__main__ import main
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl, write_json
 from vsd_utils.common.paths import ROOT, annotation_file
-from vsd_utils.data.annotations import Item, load_items
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS, Item, load_items
 from vsd_utils.evaluate import scores as score_module
 from vsd_utils.evaluate.baselines import human_submission, predict_relations, sentence_tasks, template_submission
 from vsd_utils.evaluate.scores import (
@@ -30,6 +29,7 @@ from vsd_utils.evaluate.scores import (
     score_predictions,
     score_systems,
     score_together,
+    write_scores,
 )
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.evaluate.submissions import SubmissionError, export_submission, predicted_relations, read_submission
@@ -181,19 +181,19 @@ def test_the_command(real, tmp_path, monkeypatch) -> None:
 
 def test_the_command_says_what_is_wrong(real, tmp_path, capsys) -> None:
     shared = ["--references-v1", str(real / "v1.json"), "--output", str(tmp_path / "scores.json"), "--no-spice"]
-    assert main(shared) == 2
+    assert main(["score", *shared]) == 2
     assert "give --task12, --task3 or both" in capsys.readouterr().err
-    assert main(["--task3", str(real / "on/task3.json"), *shared]) == 2
+    assert main(["score", "--task3", str(real / "on/task3.json"), *shared]) == 2
     assert "VSDv2 annotation file is needed" in capsys.readouterr().err
-    assert main(["--task12", str(real / "on/task3.json"), *shared]) == 2
+    assert main(["score", "--task12", str(real / "on/task3.json"), *shared]) == 2
     said = capsys.readouterr().err
     assert "60 problems, nothing was scored" in said
     assert "triple_list: is missing" in said
     assert "description: 3 sentences, expected 1" in said
-    assert main(["--task12", str(tmp_path / "none.json"), *shared]) == 2
+    assert main(["score", "--task12", str(tmp_path / "none.json"), *shared]) == 2
     assert "none.json: no such file" in capsys.readouterr().err
     (tmp_path / "cut.json").write_text('[{"img_id": ')
-    assert main(["--task12", str(tmp_path / "cut.json"), *shared]) == 2
+    assert main(["score", "--task12", str(tmp_path / "cut.json"), *shared]) == 2
     assert "not JSON" in capsys.readouterr().err
     assert not (tmp_path / "scores.json").exists()
 
@@ -415,12 +415,12 @@ def test_no_output_replaces_an_input_or_is_found_out_late(inputs, capsys, monkey
     before = {path: path.read_bytes() for path in inputs.iterdir() if path.is_file()}
     overwritten = ("v1.json", inputs / "../" / inputs.name / "task3.json", "hard.json", "soft.json", inputs / "v2.json")
     for output in overwritten:
-        assert main(command(inputs, Path(output))) == 2
+        assert main(["score", *command(inputs, Path(output))]) == 2
         assert "would be overwritten" in capsys.readouterr().err
-    assert main([*command(inputs, Path("x.json")), "--task3", "x.items.jsonl"]) == 2  # the file beside it
+    assert main(["score", *command(inputs, Path("x.json")), "--task3", "x.items.jsonl"]) == 2  # the file beside it
     assert "x.items.jsonl: would be overwritten" in capsys.readouterr().err
     for output in ("folder.json", ".", "", "v1.json/new.json", os.devnull, f"{'x' * 240}.json"):
-        assert main(command(inputs, Path(output), "--references-v1", "none.json")) == 2
+        assert main(["score", *command(inputs, Path(output), "--references-v1", "none.json")]) == 2
         said = capsys.readouterr().err
         assert "Choose another output" in said or "expected the path of a file" in said or "no file's name" in said
     assert {path: path.read_bytes() for path in inputs.iterdir() if path.is_file()} == before
@@ -428,8 +428,8 @@ def test_no_output_replaces_an_input_or_is_found_out_late(inputs, capsys, monkey
 
 def test_a_score_that_cannot_be_computed_has_an_exit_status_of_its_own(inputs, capsys) -> None:
     output = inputs / "scores.json"
-    assert main(command(inputs, output)) == 0
-    assert main(command(inputs, output, "--java", str(inputs / "java"))) == 3
+    assert main(["score", *command(inputs, output)]) == 0
+    assert main(["score", *command(inputs, output, "--java", str(inputs / "java"))]) == 3
     said = capsys.readouterr()
     assert "not computed: task2.bleu4, " in said.err
     assert "java: does not run" in said.err

@@ -12,8 +12,7 @@ from scipy.stats import chi2_contingency, chisquare, f_oneway
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.annotations import load_pairs
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS, load_pairs
 from vsd_utils.metrics.relation_checker import states_relation
 from vsd_utils.miniature.scenes.layout import holding
 from vsd_utils.miniature.scenes.objects import OBJECTS

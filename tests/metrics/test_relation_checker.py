@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsd_utils.data.relations import RELATIONS
+from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics import english
 from vsd_utils.metrics.relation_checker import INVERSE, statement, states_relation
 
