@@ -21,7 +21,7 @@ repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions
 	dvc repro
 
 test: .git .venv/ready  ## run all tests, the smoke pipeline included
-	pytest
+	pytest -n logical --maxprocesses 4 --dist loadgroup
 
 lint: .venv/ready  ## ruff, mypy, and the order of the layers
 	ruff check .
