@@ -46,9 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = VERBS[name]
     if verb.is_stage and arguments is None:
         environment.enter("vsd_utils")
+    try:
+        module = importlib.import_module(f"vsd_utils.commands.{verb.module}")
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {sys.executable} has no package {error.name!r}. Enter the project's environment: "
+            ". .venv/bin/activate (make lint, or any other target of the Makefile, makes it)",
+            file=sys.stderr,
+        )
+        return 2
     from vsd_utils.common.errors import VsdError
 
-    module = importlib.import_module(f"vsd_utils.commands.{verb.module}")
     parser = argparse.ArgumentParser(
         prog=f"vsd {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
