@@ -122,7 +122,8 @@ def test_kernel_workers_and_programs_end_with_their_stage(checkout: Project) -> 
 
 
 def test_a_stage_that_dvc_has_not_started_outlives_the_shell(tmp_path: Path) -> None:
-    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from vsd_utils import lifetime; lifetime.end_with_dvc(); "
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    script += "from vsd_utils.common import lifetime; lifetime.end_with_dvc(); "
     script += "import time; open('started', 'w'); time.sleep(2 * lifetime._SECONDS_BETWEEN_LOOKS); open('done', 'w')"
     shell = ["/bin/sh", "-c", f'"$0" -c "{script}" & sleep 100', sys.executable]
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}

@@ -66,4 +66,6 @@ def enter(module: str) -> None:
     if os.environ.pop("VSD_SETTLED_BY", None) == str(os.getpid()):
         return
     variables = settled(os.environ) | {"VSD_SETTLED_BY": str(os.getpid())}
+    if sys.dont_write_bytecode:
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
     os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], variables)
