@@ -33,6 +33,7 @@ VERBS = {
     "fetch": Verb("fetch", "stage: annotations of three splits, checked; rendered scenes", True),
     "prepare-model": Verb("prepare_models", "stage: make or point to the base model or the refiner", True),
     "run-notebook": Verb("run_notebook", "stage: execute a notebook with the parameters of params.yaml", True),
+    "provenance": Verb("provenance", "stage: digests of code and parameters, which the report names", True),
     "report": Verb("report", "stage: copy tables and executed notebooks to reports/", True),
 }
 

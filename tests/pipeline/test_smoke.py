@@ -103,14 +103,14 @@ def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_file
         file.write("# a remark\n")
     ran = project.run("dvc", "repro")
     stages = [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line]
-    assert stages == ["evaluate", "report"]
+    assert stages == ["provenance", "evaluate", "report"]
     after = project.digests(*RESULTS)
-    # The tables and the record say that the code is not the committed one; nothing else differs.
+    # The tables and the record name another digest of the code; nothing else differs.
     changed = {name for name in before if before[name] != after[name]}
     assert before.keys() == after.keys()
     assert not any(name.startswith(("data", "models")) for name in changed)
-    text = (project.folder / "reports/tables/main.csv").read_text()
-    assert "with uncommitted changes" in text
+    code = project.json("data/provenance.json")["code"]
+    assert f"code {code}" in (project.folder / "reports/tables/main.csv").read_text()
     subprocess.run(["git", "checkout", "--quiet", "vsd_utils/report/figures.py"], cwd=project.folder, check=True)
     project.run("dvc", "repro")
     assert project.digests(*RESULTS) == before

@@ -83,9 +83,12 @@ def _gpu(params: Params) -> list[str]:
 
 
 def _commit() -> list[str]:
-    if git.NOTHING_COMMITTED not in git.commit(ROOT):
+    if not git.lacks_commit():
         return []
-    return [f"{ROOT}: a git repository where {git.NOTHING_COMMITTED}. DVCLive, which logs the training, needs a commit"]
+    return [
+        f"{ROOT}: a git repository where nothing is committed yet, and DVCLive, which logs the training, needs a "
+        "commit: git add --all && git commit --message start"
+    ]
 
 
 def _gpu_gib() -> float:

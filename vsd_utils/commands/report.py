@@ -17,7 +17,8 @@ def publish() -> None:
     """Replace ``reports/tables`` and ``reports/notebooks`` by copies of what the stages made."""
     for made, shown in ((TABLES, REPORT_TABLES), (EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS)):
         with replacing_folder(shown) as folder:
-            shutil.copytree(made, folder, dirs_exist_ok=True)
+            # Pages stay in DVC's cache: they are the notebooks once more, megabytes of them.
+            shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.html"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

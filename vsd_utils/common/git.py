@@ -1,4 +1,4 @@
-"""The commit of the code, or why there is none: a run needs git only to name it."""
+"""What a run needs of git: DVCLive, which logs the training, stops in a repository without a commit."""
 
 import os
 import subprocess
@@ -6,30 +6,15 @@ from pathlib import Path
 
 from vsd_utils.common.paths import ROOT
 
-CODE = ("vsd_utils", "notebooks", "conf", "dvc.yaml", "requirements.lock")
-NOTHING_COMMITTED = "nothing is committed yet: git add --all && git commit --message start"
 
-
-def commit(root: Path = ROOT) -> str:
-    """Short hash of the checked-out commit, marked where the code differs from it; "no commit" with the reason."""
+def lacks_commit(root: Path = ROOT) -> bool:
+    """Whether ``root`` lies in a git repository in which nothing is committed yet; False where git cannot tell."""
     try:
-        head = _git(root, "rev-parse", "--verify", "--short=10", "HEAD")
-        if head.returncode:
-            return f"no commit ({_reason(root, head.stderr)})"
-        changed = _git(root, "status", "--porcelain", "--", *CODE).stdout.strip()
-    except FileNotFoundError:
-        return "no commit (git is not installed)"
-    return head.stdout.strip() + (" (with uncommitted changes)" if changed else "")
+        return _git(root, "rev-parse", "--git-dir") and not _git(root, "rev-parse", "--verify", "HEAD")
+    except FileNotFoundError:  # git is not installed
+        return False
 
 
-def _reason(root: Path, message: str) -> str:
-    if "safe.directory" in message:
-        return 'git refuses the folder of another user, until told: git config --global --add safe.directory "$PWD"'
-    if _git(root, "rev-parse", "--git-dir").returncode:
-        return "this is not a git repository, as in a ZIP download"
-    return NOTHING_COMMITTED
-
-
-def _git(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _git(root: Path, *arguments: str) -> bool:
     english = os.environ | {"LC_ALL": "C"}
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, env=english, check=False)
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, env=english, check=False).returncode == 0

@@ -15,6 +15,7 @@ NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"
 PREFLIGHT = DATA / "preflight.json"
+PROVENANCE = DATA / "provenance.json"
 ANNOTATIONS = DATA / "annotations"
 IMAGES = DATA / "images"
 CLEAN_NOTEBOOKS = DATA / "notebooks"
