@@ -32,16 +32,9 @@ _REFUSED = {
         *("ddp_backend", "ddp_timeout", "megatron_config", "megatron_core"),
     ),
     "losses go to DVCLive, and nothing leaves this machine": (
-        *(
-            "report_to",
-            "run_name",
-            "project",
-            "disable_tqdm",
-            "logging_strategy",
-            "trackio_space_id",
-            "trackio_bucket_id",
-        ),
-        *("trackio_static_space_id", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy"),
+        *("report_to", "run_name", "project", "disable_tqdm", "logging_strategy", "trackio_space_id"),
+        *("trackio_bucket_id", "trackio_static_space_id", "push_to_hub", "hub_token", "hub_private_repo"),
+        *("hub_model_id", "hub_strategy"),
         *("hub_always_push", "hub_revision"),
     ),
     "a row is one conversation with its picture, whole: cut or packed, it would lose image tokens": (

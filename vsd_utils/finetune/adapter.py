@@ -38,9 +38,9 @@ def save(
 ) -> None:
     """Save the adapter in PEFT's format (safetensors), its processor, and a model card made of what is known about it.
 
-    ``base`` is the content of the base model's pointer, ``settings`` the parameters, ``outcome`` what the card says of
-    the training besides. PEFT notes the base model as an absolute path, which would differ between machines: a model below the checkout is
-    named from there ("models/base").
+    ``base`` is the content of the base model's pointer, ``settings`` the parameters, ``outcome`` what else the card
+    says of the training. PEFT notes the base model as an absolute path, which would differ between machines: a model
+    below the checkout is named from there ("models/base").
     """
     # 1. The base model's name, the same on every machine.
     if base["source"] != "hub":
@@ -48,7 +48,8 @@ def save(
         path = os.path.normpath(user_path(named) if base["source"] == "folder" else BASE_MODEL / named)
         name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
         model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
-    # 2. Weights, card and processor, all or nothing. The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
+    # 2. Weights, card and processor, all or nothing.
+    # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
     with replacing_folder(folder) as made:
         model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False)
         write_text(made / "README.md", card(base, settings, outcome))

@@ -38,9 +38,8 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
     """
     training = {name: value for name, value in values.items() if name in TRAINING_FIELDS}
     lora = {name: value for name, value in values.items() if name in LORA_FIELDS}
-    return Recipe(
-        training_config(folder, eval_strategy="steps", save_strategy="steps", **training), lora_config(**lora)
-    )
+    config = training_config(folder, eval_strategy="steps", save_strategy="steps", **training)
+    return Recipe(config, lora_config(**lora))
 
 
 def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:
@@ -78,10 +77,9 @@ def _built(kind: type, values: dict[str, Any]) -> Any:
     # 1. The types, which the two classes note down and do not check.
     types = get_type_hints(kind)
     for name, value in values.items():
+        expected: TypeAdapter[Any] = TypeAdapter(types[name], config=ConfigDict(arbitrary_types_allowed=True))
         try:
-            TypeAdapter(types[name], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
-                value, strict=True
-            )
+            expected.validate_python(value, strict=True)
         except ValidationError as error:
             said = "; ".join(problem["msg"] for problem in error.errors(include_url=False))
             raise VsdError(f"parameter finetune.{name} = {value!r}: {kind.__name__} does not take it: {said}") from None
