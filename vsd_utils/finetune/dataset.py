@@ -14,7 +14,7 @@ disable_progress_bars()  # as ``models/silence.py`` does for transformers
 
 
 def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
-    """Make prompt/completion rows whose image is loaded only when its row is asked for, so nothing holds all of them."""
+    """Make prompt/completion rows whose image is loaded only when its row is asked for: few are held at once."""
     dataset = Dataset.from_list([{key: row[key] for key in ("image", "prompt", "completion")} for row in rows])
     return dataset.with_transform(
         lambda batch: _with_images(batch, [open_photo(folder / name) for name in batch["image"]])
