@@ -1,7 +1,7 @@
 """Kill a stage again and again at random moments, run it to its end, and compare every file with an unkilled run's.
 
     python tests/kill_chains.py --profile smoke --stage finetune --chains 20 --kills 3 --seed 0 \
-        -S finetune.max_steps=30 -S finetune.save_every=5
+        -S finetune.max_steps=30 -S finetune.save_steps=5
 
 It works in a copy of the repository in a temporary folder, where the stages before are made once, with DVC. One chain:
 the stage is started, killed with all its processes (SIGKILL) at a moment drawn uniformly from the time that an unkilled

@@ -142,7 +142,7 @@ def test_images_left_out_of_an_own_split_are_counted_where_they_came_from(source
 def test_the_preflight_writes_the_same_bytes_whatever_the_parameters(tmp_path) -> None:
     target, written = tmp_path / "preflight.json", []
     for rank in (8, 512):
-        preflight.check(params("smoke", finetune__lora_rank=rank), target)
+        preflight.check(params("smoke", finetune__r=rank), target)
         written.append(target.read_bytes())
     assert json.loads(written[0]) == {"missing": []}
     assert written[0] == written[1]
@@ -175,7 +175,7 @@ def test_the_preflight_knows_what_the_paper_needs_of_a_gpu() -> None:
         assert 13.35e9 * 2 / 2**30 < gib < 80  # more than the weights, and fits the card that the paper's size needs
         assert ("no NVIDIA GPU was found" in line) == (seen == 0)
         assert "finetune.quantization=4bit" in line
-        smaller = params("paper", finetune__quantization="4bit", finetune__batch_size=1)
+        smaller = params("paper", finetune__quantization="4bit", finetune__per_device_train_batch_size=1)
         less = [line for line in preflight.problems(smaller) if "GPU memory" in line]
         assert all(int(re.search(r"about (\d+) GiB", line)[1]) < gib / 2 for line in less)
 

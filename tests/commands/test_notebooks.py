@@ -21,7 +21,7 @@ from vsd_utils.commands.jupyter import KernelManager
 from vsd_utils.commands.run_notebook import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
 from vsd_utils.common.environment import settled
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import SHARED, Params
+from vsd_utils.common.params import FURTHER, SHARED, Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.progress import LINE
@@ -61,7 +61,8 @@ def test_a_notebook_takes_exactly_its_parameters(stage) -> None:
     notebook = source(stage)
     used = " ".join(cell.source for cell in notebook.cells if "parameters" not in cell.metadata.get("tags", []))
     shared = [name for name in parameter_names(notebook) if name in SHARED]
-    assert parameter_names(notebook) == [*(name for name in SHARED if name in shared), *section]
+    further = [FURTHER] if stage == "finetune" else []
+    assert parameter_names(notebook) == [*(name for name in SHARED if name in shared), *section, *further]
     # A shared parameter that is only taken would rerun the stage for nothing; finetune and refine hand all of p on.
     assert [name for name in shared if f'p["{name}"]' not in used and stage not in ("finetune", "refine")] == []
     (cell,) = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["parameters"]]

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import SHARED, Params, given, load
+from vsd_utils.common.params import RENAMED, SHARED, Params, given, load
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose, overrides
 
@@ -58,15 +58,16 @@ def test_the_paper_is_the_base_and_what_the_readme_says_of_it() -> None:
     assert (paper.base.name, paper.refiner.name) == ("llava-hf/llava-v1.6-vicuna-13b-hf", "Qwen/Qwen2-7B-Instruct")
     assert all(len(model.revision) == 40 for model in (paper.base, paper.refiner))
     tuned = paper.finetune
-    assert (tuned.lora_dropout, tuned.learning_rate, tuned.epochs, tuned.max_steps) == (0.05, 2e-4, 1, -1)
-    assert (tuned.weight_decay, tuned.precision, tuned.quantization) == (0, "bfloat16", "none")
+    assert (tuned.lora_dropout, tuned.learning_rate, tuned.num_train_epochs, tuned.max_steps) == (0.05, 2e-4, 1, -1)
+    assert (tuned.weight_decay, tuned.dtype, tuned.bf16, tuned.quantization) == (0, "bfloat16", True, "none")
     assert (paper.convert.draw_boxes, paper.convert.task2_captions, paper.threads) == (True, 0, None)
     assert (paper.base.tiny, paper.fetch.scenes) == (None, None)
     assert (paper.refine.items, paper.describe.limit) == (0, 0)
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    recipe = (tuned.lora_rank, tuned.lora_alpha, tuned.batch_size * tuned.accumulation, tuned.warmup_share)
-    assert f"| {', '.join(map(str, recipe))}, {tuned.scheduler} | LLaVA's own recipe" in readme
+    rows_a_step = tuned.per_device_train_batch_size * tuned.gradient_accumulation_steps
+    recipe = (tuned.r, tuned.lora_alpha, rows_a_step, tuned.warmup_steps, tuned.lr_scheduler_type)
+    assert f"| {', '.join(map(str, recipe))} | LLaVA's own recipe" in readme
     assert "one a triple, one a distinct caption, one an image" in readme
     for place in (paper.fetch.annotations, paper.fetch.photos):
         assert f"`{place}`" in readme
@@ -96,21 +97,29 @@ def typed(value: Any) -> Any:
 
 BROKEN = [
     # place, value, what the message says
-    ("finetune.lora_rnak", 8, "finetune.lora_rnak is not known"),
+    ("finetune.lora_alhpa", 8, "finetune.lora_alhpa is not known"),
     ("finetnue", {}, "finetnue is not known"),
     ("base.tiny.depth", 2, "base.tiny.depth is not known"),
     ("seed", GONE, "seed is missing"),
-    ("finetune.epochs", GONE, "finetune.epochs is missing"),
+    ("finetune.num_train_epochs", GONE, "finetune.num_train_epochs is missing"),
     ("refine", GONE, "refine is missing"),
     ("profile", "huge", "profile = 'huge'"),
     ("seed", "0", "seed = '0'"),
     ("seed", -1, "seed = -1"),
-    ("finetune.lora_rank", 8.5, "finetune.lora_rank = 8.5"),
-    ("finetune.lora_rank", True, "finetune.lora_rank = True"),
+    ("finetune.r", 8.5, "finetune.r = 8.5"),
+    ("finetune.r", True, "finetune.r = True"),
     ("finetune.learning_rate", "2e-4", "finetune.learning_rate = '2e-4'"),
     ("finetune.learning_rate", float("nan"), "finetune.learning_rate = nan"),
     ("finetune.lora_dropout", 1.5, "finetune.lora_dropout = 1.5"),
     ("finetune.quantization", "2bit", "finetune.quantization = '2bit'"),
+    ("finetune.lr_scheduler_type", "cosin", "finetune.lr_scheduler_type = 'cosin'"),
+    ("finetune.save_steps", 2.5, "finetune.save_steps = 2.5: a number of steps is whole; below 1 it is a share"),
+    ("finetune.eval_steps", 0, "finetune.eval_steps = 0"),
+    ("finetune.max_grad_nrom", 0.5, "finetune.max_grad_nrom is not known; neither SFTConfig nor LoraConfig has such"),
+    ("finetune.max_length", 512, "finetune.max_length is not taken: a row is one conversation with its picture, whole"),
+    ("finetune.seed", 3, "finetune.seed is not taken: one seed, outside the sections"),
+    ("finetune.target_modules", "all-linear", "finetune.target_modules is not taken: LoRA goes on all linear maps"),
+    ("finetune.gradient_checkpointing", True, "is not taken: transformers renamed it, to finetune.activation_checkpo"),
     ("convert.draw_boxes", "false", "convert.draw_boxes = 'false'"),
     ("convert.box_width", 0, "convert.box_width = 0"),
     ("describe.max_new_tokens", [8, 8], "describe.max_new_tokens"),
@@ -134,12 +143,12 @@ def test_a_wrong_parameter_stops_with_its_name(tmp_path, place, value, said) -> 
 
 
 def test_all_wrong_parameters_are_named_at_once(tmp_path) -> None:
-    content = changed("finetune.lora_rank", 0) | {"seed": "x", "sede": 1}
+    content = changed("finetune.r", 0) | {"seed": "x", "sede": 1}
     with pytest.raises(VsdError) as caught:
         load(write(tmp_path / "params.yaml", content))
-    assert [name for name in ("seed", "finetune.lora_rank", "sede") if f"parameter {name} " in str(caught.value)] == [
+    assert [name for name in ("seed", "finetune.r", "sede") if f"parameter {name} " in str(caught.value)] == [
         "seed",
-        "finetune.lora_rank",
+        "finetune.r",
         "sede",
     ]
     for text, said in (("seed: [", "not YAML"), ("seed: 1\nseed: 2\n", "not YAML"), ("", "the file = None")):
@@ -147,6 +156,60 @@ def test_all_wrong_parameters_are_named_at_once(tmp_path) -> None:
             load(write(tmp_path / "params.yaml", text))
     with pytest.raises(VsdError, match=r"no such file. Make it with: vsd profile mini"):
         load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(old, new.split(" ")[0]) for old, new in RENAMED.items() if "=" not in old], ids=str
+)
+def test_an_old_name_is_refused_with_the_new_one(tmp_path, old, new) -> None:
+    section, name = new.split(".")
+    assert name in Params.model_fields[section].annotation.model_fields
+    with pytest.raises(VsdError, match=f"parameter {old} is now {new}"):
+        load(write(tmp_path / "params.yaml", changed(old, 1)))
+    with pytest.raises(VsdError, match=f"^parameter {old} is now {new}"):
+        compose([f"{old}=1"])
+
+
+FURTHER_GIVEN = {"max_grad_norm": 0.5, "use_dora": True, "lr_scheduler_kwargs": {"num_cycles": 0.5}}
+FURTHER_SAID = [
+    "+finetune.max_grad_norm=0.5",
+    "+finetune.use_dora=true",
+    "+finetune.lr_scheduler_kwargs.num_cycles=0.5",
+]
+
+
+def test_a_further_field_is_a_parameter_like_any_other(tmp_path) -> None:
+    content = compose(["profile=mini", *FURTHER_SAID])
+    assert content["finetune"] == MINI["finetune"] | FURTHER_GIVEN
+    path = write(tmp_path / "params.yaml", content)
+    params = load(path)
+    assert sorted(overrides(params)) == sorted(FURTHER_SAID)  # which the report lists
+    assert params.finetune.variables() == MINI["finetune"] | {"further_fields": FURTHER_GIVEN}
+    with pytest.raises(VsdError, match=r"To append to your config use \+finetune.max_grad_norm=0.5"):
+        compose(["finetune.max_grad_norm=0.5"])
+
+    # In the notebook: as in the file, or what stands there instead of it.
+    blank = dict.fromkeys(["seed", *MINI["finetune"], "further_fields"], ...)
+    assert given("finetune", blank, path) == {"seed": 0} | MINI["finetune"] | FURTHER_GIVEN
+    other = given("finetune", blank | {"r": 8, "further_fields": {"adam_beta2": 0.95}}, path)
+    assert other == {"seed": 0} | MINI["finetune"] | {"r": 8, "adam_beta2": 0.95}
+    with pytest.raises(VsdError, match=r"parameters: parameter finetune.adam_bta2 is not known"):
+        given("finetune", blank | {"further_fields": {"adam_bta2": 0.95}}, path)
+    for wrong in ({"r": 8}, 0.5):
+        with pytest.raises(VsdError, match=r"further_fields = .*: expected a dict of fields that have no line of"):
+            given("finetune", blank | {"further_fields": wrong}, path)
+    with pytest.raises(VsdError, match=r"parameters cell has no further_fields"):
+        given("finetune", {name: ... for name in blank if name != "further_fields"}, path)
+
+
+def test_further_fields_are_known_without_the_libraries_that_have_them(tmp_path) -> None:
+    path = write(tmp_path / "params.yaml", compose(["profile=mini", *FURTHER_SAID]))
+    script = (
+        "import sys; from pathlib import Path; from vsd_utils.common.params import load; load(Path(sys.argv[1]));"
+        "print({'torch', 'transformers', 'trl', 'peft'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.fixture(scope="module")
@@ -176,15 +239,15 @@ def test_a_stage_stops_before_any_work(checkout, place, value, said) -> None:
 
 def test_composing_from_the_command_line(checkout) -> None:
     path = write(checkout / "params.yaml", "never read")
-    done = command(checkout, "vsd_utils", "profile", "smoke", "finetune.epochs=2")
-    assert (done.returncode, done.stdout) == (0, "params.yaml: profile smoke, finetune.epochs=2\n")
+    done = command(checkout, "vsd_utils", "profile", "smoke", "finetune.num_train_epochs=2")
+    assert (done.returncode, done.stdout) == (0, "params.yaml: profile smoke, finetune.num_train_epochs=2\n")
     kept = path.read_text()
-    assert overrides(load(path)) == ["finetune.epochs=2.0"]
+    assert overrides(load(path)) == ["finetune.num_train_epochs=2.0"]
     for wrong, said in (
         (["huge"], "huge"),
         (["sample"], "profile sample is now mini"),
         (["layout"], "profile layout is now boxes"),
-        (["mini", "finetune.epoch=2"], "epoch"),
+        (["mini", "finetune.num_train_epoch=2"], "num_train_epoch"),
         (["mini", "finetune"], "finetune"),
         (["mini", "seed=x"], "seed = 'x'"),
     ):
@@ -237,16 +300,19 @@ def test_dvc_says_which_edits_of_the_file_it_replaces(checkout) -> None:
         subprocess.run([*git, *words], cwd=checkout, check=True)
     dvc = [str(Path(sys.executable).with_name("dvc")), "exp", "run", "clean"]
 
-    path.write_text(path.read_text().replace("lora_rank: 32", "lora_rank: 8").replace("seed: 0", "seed: 5"))
+    path.write_text(path.read_text().replace(" r: 32", " r: 8").replace("seed: 0", "seed: 5"))
     edited = path.read_text()
     said = subprocess.run([*dvc, "-S", "profile=smoke", "-S", "seed=3"], cwd=checkout, capture_output=True, text=True)
-    assert "These values of it are replaced: finetune.lora_rank=8\n" in said.stderr
-    assert "-S finetune.lora_rank=8" in said.stderr
+    assert "These values of it are replaced: finetune.r=8\n" in said.stderr
+    assert "-S finetune.r=8" in said.stderr
     assert (checkout / "work/params.replaced.yaml").read_text() == edited
-    assert load(path).finetune.lora_rank == 32
+    assert load(path).finetune.r == 32
 
     # What the command says again is not lost, nor is a profile that another one replaces.
-    said = subprocess.run([*dvc, "-S", "profile=mini"], cwd=checkout, capture_output=True, text=True)
+    more = ["-S", "+finetune.max_grad_norm=0.5"]
+    said = subprocess.run([*dvc, "-S", "profile=mini", *more], cwd=checkout, capture_output=True, text=True)
     assert "These values of it are replaced: seed=3\n" in said.stderr
+    said = subprocess.run([*dvc, "-S", "profile=mini"], cwd=checkout, capture_output=True, text=True)
+    assert "These values of it are replaced: +finetune.max_grad_norm=0.5\n" in said.stderr
     said = subprocess.run([*dvc, "-S", "profile=boxes"], cwd=checkout, capture_output=True, text=True)
     assert "replaced" not in said.stderr

@@ -36,7 +36,8 @@ from vsd_utils.data.samples import Pair, Sample
 from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
 from vsd_utils.finetune.dataset import image_rows, show_mask
-from vsd_utils.finetune.trainer import finetuner, last_checkpoint, lora, make_trainer, train_to_the_end
+from vsd_utils.finetune.recipe import finetune_recipe, lora_config, training_config
+from vsd_utils.finetune.trainer import finetuner, last_checkpoint, make_trainer, train_to_the_end
 from vsd_utils.metrics.relation_checker import statement
 from vsd_utils.miniature.model import architecture, language_pretraining
 from vsd_utils.miniature.model.pictures import Pictures
@@ -129,22 +130,25 @@ def _row(sample: Sample, task: int, asked: dict[str, str]) -> dict[str, Any]:
     return training_row(conversation, "none")
 
 
-def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2) -> Any:
+LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
+
+
+def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2, **more: Any) -> Any:
     processor = vision_language.load_processor(folder / "base")
     model = vision_language.load_model("float32", quantization, folder / "base")
-    return make_trainer(
-        model,
-        processor,
-        image_rows(rows(), folder),
-        None,
+    training = training_config(
         work,
-        adapter=lora(4, 8, 0.0),
-        max_steps=steps,
-        batch_size=4,
-        learning_rate=1e-2,
-        save_every=2,
         seed=1,
+        max_steps=steps,
+        per_device_train_batch_size=4,
+        learning_rate=1e-2,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        bf16=False,
+        activation_checkpointing=False,
+        save_steps=2,
     )
+    return make_trainer(model, processor, training, image_rows(rows(), folder), lora=lora_config(**(LORA | more)))
 
 
 def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tmp_path: Path) -> None:
@@ -153,15 +157,20 @@ def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tm
     names = adapter.adapted_modules(trainer.model)
     assert len(names) == 7 * SIZE.layers
     assert all("language_model" in name for name in names)
-    counts = adapter.trainable(trainer.model)
-    assert counts["wrongly trainable"] == 0
+    counts = adapter.parameter_counts(trainer.model)
     # Seven maps a layer: four of width x width, two of width x 3 width, one back; rank 4 on both sides.
+    assert counts["all"] == sum(weight.numel() for weight in before.values())
     assert counts["trainable"] == SIZE.layers * 4 * (4 * 2 * 32 + 3 * (32 + 96))
     trainer.train()
     moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved
     assert all("language_model" in name and "lora_" in name for name in moved)
     assert {name for name in before if "lora_B" in name} <= moved
+
+
+def test_a_further_field_that_trains_the_vision_tower_is_noticed(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(VsdError, match=r"weights outside the language model.*vision_tower"):
+        adapter.parameter_counts(trainer_of(folder, tmp_path, bias="all").model)
 
 
 def test_the_loss_is_on_the_answer_and_its_end_token_only(folder: Path, tmp_path: Path) -> None:
@@ -202,7 +211,7 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
     processor = vision_language.load_processor(folder / "base")
-    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"lora_rank": 4}, {"Data": "test scenes"})
+    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"r": 4}, {"Data": "test scenes"})
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }
@@ -292,22 +301,20 @@ class Stop(TrainerCallback):
 
 def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, str, dict[str, torch.Tensor]]:
     """Validation loss, curves and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
-    recipe = {
-        "epochs": 1.0,
+    values = {
         "max_steps": 11,
-        "batch_size": 3,
-        "accumulation": 1,
+        "per_device_train_batch_size": 3,
+        "per_device_eval_batch_size": 3,
         "learning_rate": 1e-2,
         "seed": 1,
-        "warmup_share": 0.1,
-        "scheduler": "cosine",
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "cosine",
         "weight_decay": 0.1,
-        "precision": "float32",
-        "workers": 0,
-        "checkpointing": False,
-        "save_every": 3,
-        "evaluations": 2,
-        "lora_rank": 4,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "save_steps": 3,
+        "eval_steps": 0.45,
+        "r": 4,
         "lora_alpha": 8,
         "lora_dropout": 0.5,
     }
@@ -316,7 +323,8 @@ def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, st
             vision_language.load_processor(folder / "base"),
             vision_language.load_model("float32", base=folder / "base"),
         )
-        trainer = finetuner(model, processor, image_rows(rows(), folder), image_rows(rows()[:3], folder), work, recipe)
+        train, val = image_rows(rows(), folder), image_rows(rows()[:3], folder)
+        trainer = finetuner(model, processor, train, val, finetune_recipe(values, work))
         if stop is None:
             train_to_the_end(trainer)
             break
@@ -460,14 +468,10 @@ def test_the_papers_recipe_is_a_set_of_parameters() -> None:
     paper = Params.model_validate(compose(["profile=paper"]))
     assert paper.base.name == "llava-hf/llava-v1.6-vicuna-13b-hf"
     recipe = paper.finetune
-    assert (recipe.lora_rank, recipe.lora_alpha, recipe.learning_rate, recipe.epochs) == (128, 256, 2e-4, 1.0)
-    assert (recipe.scheduler, recipe.warmup_share, recipe.weight_decay, recipe.precision) == (
-        "cosine",
-        0.03,
-        0,
-        "bfloat16",
-    )
-    assert recipe.batch_size * recipe.accumulation == 16
+    assert (recipe.r, recipe.lora_alpha, recipe.learning_rate, recipe.num_train_epochs) == (128, 256, 2e-4, 1.0)
+    assert (recipe.lr_scheduler_type, recipe.warmup_steps, recipe.weight_decay) == ("cosine", 0.03, 0)
+    assert (recipe.dtype, recipe.bf16) == ("bfloat16", True)
+    assert recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps == 16
 
 
 def test_lora_on_the_real_architecture_takes_the_language_models_maps_and_no_others() -> None:
@@ -487,9 +491,8 @@ def test_lora_on_the_real_architecture_takes_the_language_models_maps_and_no_oth
         model = LlavaNextForConditionalGeneration(
             LlavaNextConfig(vision_config=vision, text_config=text, image_grid_pinpoints=grids)
         )
-        adapted = get_peft_model(model, lora(128, 256, 0.0))
+        adapted = get_peft_model(model, lora_config(r=128, lora_alpha=256, lora_dropout=0.0))
     # Counted by hand: 40 layers of four 5120 x 5120 maps and three of 5120 x 13824, rank 128 on both sides of each.
     expected = 40 * 128 * (4 * (5120 + 5120) + 3 * (5120 + 13824))
-    assert adapter.trainable(adapted)["trainable"] == expected == 128 * LORA_PER_RANK
-    assert adapter.trainable(adapted)["wrongly trainable"] == 0
+    assert adapter.parameter_counts(adapted)["trainable"] == expected == 128 * LORA_PER_RANK
     assert len(adapter.adapted_modules(adapted)) == 7 * 40

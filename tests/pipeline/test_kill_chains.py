@@ -8,7 +8,7 @@ from project import Project
 @pytest.fixture(scope="module")
 def finetune(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     copy = project.copy(tmp_path_factory.mktemp("kill-chains") / "project", "refiner")
-    copy.run("python", "-m", "vsd_utils", "profile", "smoke", "finetune.max_steps=8", "finetune.save_every=2")
+    copy.run("python", "-m", "vsd_utils", "profile", "smoke", "finetune.max_steps=8", "finetune.save_steps=2")
     return Stage(copy, "finetune")
 
 

@@ -130,10 +130,10 @@ def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("finetune.lora_rank=0", "finetune.lora_rank"),
-        ("+finetune.lora_rnak=8", "finetune.lora_rnak"),
+        ("finetune.r=0", "finetune.r"),
+        ("+finetune.lora_alhpa=8", "finetune.lora_alhpa"),
         ("~describe.limit", "describe.limit"),
-        ("finetune.precision=float8", "finetune.precision"),
+        ("finetune.dtype=float8", "finetune.dtype"),
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, override: str, says: str) -> None:

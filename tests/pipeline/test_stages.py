@@ -158,7 +158,7 @@ def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
         content[section] |= changes
     preflight.problems(Recorder(Params.model_validate(content), read))
     declared = STAGES["preflight"]["params"]
-    assert "finetune.lora_rank" in read
+    assert "finetune.r" in read
     assert {name for name in read if not any(f"{name}.".startswith(f"{known}.") for known in declared)} == set()
     assert {known for known in declared if not any(f"{name}.".startswith(f"{known}.") for name in read)} == set()
     # What a run needs is looked at first, and changes no byte of what comes after.

@@ -27,7 +27,7 @@ BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
 IMAGES = "abcdef"
 NOTE = (
     "Profile paper with fetch.annotations=/data/$one/" + "W" * 200 + "/vsd, finetune.quantization=4bit, "
-    "finetune.batch_size=1, finetune.accumulation=16, finetune.lora_rank=8. Data: VSD annotations (the authors' files, "
+    "finetune.per_device_train_batch_size=1, finetune.gradient_accumulation_steps=16, finetune.r=8. Data: VSD annotations (the authors' files, "
     "the authors' splits; photos); 5,855 test images. Base model: llava-hf/llava-v1.6-vicuna-13b-hf at e66fcaaa7d; "
     "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0; code 0123456789, parameters 0123456789 (SHA-256)."
 )

@@ -69,8 +69,8 @@ def _gpu(params: Params) -> list[str]:
         return []
     settings = params.finetune
     weights = params.base.billions * 1e9 * BYTES_PER_WEIGHT[settings.quantization]
-    adapter = ADAPTER_BYTES * settings.lora_rank * LORA_PER_RANK * params.base.billions / 13.35
-    activations = ACTIVATION_GIB[settings.checkpointing] * 2**30 * settings.batch_size
+    adapter = ADAPTER_BYTES * settings.r * LORA_PER_RANK * params.base.billions / 13.35
+    activations = ACTIVATION_GIB[settings.activation_checkpointing] * 2**30 * settings.per_device_train_batch_size
     needed = (weights + adapter + activations) / 2**30
     found = _gpu_gib()
     if found >= needed:
@@ -78,7 +78,8 @@ def _gpu(params: Params) -> list[str]:
     seen = f"the largest GPU has {found:.0f} GiB" if found else "no NVIDIA GPU was found"
     return [
         f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set finetune.quantization=4bit, a smaller "
-        "finetune.batch_size (with more accumulation) or finetune.checkpointing=true"
+        "finetune.per_device_train_batch_size (with more finetune.gradient_accumulation_steps) or "
+        "finetune.activation_checkpointing=true"
     ]
 
 

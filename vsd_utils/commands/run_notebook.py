@@ -67,12 +67,12 @@ def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> Non
 
 def execute(stage: str, parameters: Params) -> None:
     """Execute a stage's notebook with papermill; on an error the notebook so far stays in ``work/executed``."""
-    params = parameters.model_dump()
     source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
     if not source.is_file():
         raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
     names = parameter_names(nbformat.read(source, as_version=4))
-    given = {name: params[name] for name in SHARED if name in names} | params[stage]
+    given = {name: getattr(parameters, name) for name in SHARED if name in names}
+    given |= getattr(parameters, stage).variables()
     check_parameters(stage, names, given)
 
     import papermill

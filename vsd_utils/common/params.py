@@ -1,24 +1,41 @@
 """The parameters: the schema of ``params.yaml``, and the way from there into a stage or a notebook.
 
 A section has the name of its stage and a class below, with the type and the range of every parameter. What each means
-stands beside its value in ``conf/config.yaml``; how the file is composed from there, in ``profiles.py``.
+stands beside its value in ``conf/config.yaml``; how the file is composed from there, in ``profiles.py``. Section
+finetune takes further fields of TRL's SFTConfig and PEFT's LoraConfig (``further_fields.py``).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.further_fields import check_field
 from vsd_utils.common.paths import PARAMS
 
 SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
+FURTHER = "further_fields"  # a notebook's one variable for all fields of its section that the schema does not name
 # What a parameter was called before, and is called now; of a profile: "profile=old": "profile=new".
 RENAMED = {
     "convert.skip_invalid": "fetch.skip_invalid",
+    "finetune.lora_rank": "finetune.r",
+    "finetune.warmup_share": "finetune.warmup_steps (below 1 it is a share of all steps, as before)",
+    "finetune.scheduler": "finetune.lr_scheduler_type",
+    "finetune.epochs": "finetune.num_train_epochs",
+    "finetune.batch_size": "finetune.per_device_train_batch_size",
+    "finetune.accumulation": "finetune.gradient_accumulation_steps",
+    "finetune.precision": "finetune.dtype (what the model is loaded in) and finetune.bf16 (what it is trained in)",
+    "finetune.checkpointing": "finetune.activation_checkpointing",
+    "finetune.workers": "finetune.dataloader_num_workers",
+    "finetune.evaluations": "finetune.eval_steps (below 1 it is a share of all steps: 0.05 for 20 evaluations)",
+    "finetune.save_every": "finetune.save_steps",
+    "describe.precision": "describe.dtype",
+    "refine.precision": "refine.dtype",
     "profile=sample": "profile=mini",
     "profile=layout": "profile=boxes",
 }
@@ -27,14 +44,54 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Precision = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16"]
 Quantization = Literal["none", "8bit", "4bit"]
+
+
+# Those of transformers that need no score to go by.
+Scheduler = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "warmup_stable_decay",
+]
+
+
+def _whole_or_share(steps: float) -> float:
+    if steps < 1:
+        return steps
+    if not steps.is_integer():
+        raise ValueError("a number of steps is whole; below 1 it is a share of all steps")
+    return int(steps)
+
+
+def _further_field(name: str) -> str:
+    try:
+        return check_field(name)
+    except ValueError as error:
+        raise PydanticCustomError("further_field", "{said}", {"said": str(error)}) from None
+
+
+Steps = Annotated[float, Field(gt=0), AfterValidator(_whole_or_share)]
 
 
 class Section(BaseModel):
     """What all sections have in common: no unknown name, no silent conversion of a string into a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def variables(self) -> dict[str, Any]:
+        """Return the values as a notebook's variables: one for each name of the schema, one for all further fields."""
+        values = self.model_dump()
+        if self.model_extra is None:  # the section takes none
+            return values
+        return {name: values[name] for name in type(self).model_fields} | {FURTHER: dict(self.model_extra)}
 
 
 class Splits(Section):
@@ -125,33 +182,41 @@ class Convert(Section):
 
 
 class Finetune(Section):
-    """LoRA fine-tuning."""
+    """LoRA fine-tuning: fields of LoraConfig and SFTConfig, by their names there, and how the model is loaded.
 
-    lora_rank: Count
+    Any further field of the two classes can be given, but those that the stage sets itself.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_further_field)], JsonValue]
+
+    r: Count
     lora_alpha: Count
     lora_dropout: Share
     learning_rate: Positive
-    warmup_share: Share
-    scheduler: Literal["cosine", "linear", "constant"]
-    weight_decay: Annotated[float, Field(ge=0)]
-    epochs: Positive
+    num_train_epochs: Positive
     max_steps: Annotated[int, Field(ge=-1)]
-    batch_size: Count
-    accumulation: Count
-    precision: Precision
-    quantization: Quantization
-    checkpointing: bool
-    workers: Natural
-    evaluations: Count
+    per_device_train_batch_size: Count
+    per_device_eval_batch_size: Count
+    gradient_accumulation_steps: Count
+    warmup_steps: Annotated[float, Field(ge=0), AfterValidator(_whole_or_share)]
+    lr_scheduler_type: Scheduler
+    weight_decay: Annotated[float, Field(ge=0)]
+    bf16: bool
+    activation_checkpointing: bool
+    dataloader_num_workers: Natural
+    eval_steps: Steps
+    save_steps: Steps
     val_rows: Count
-    save_every: Count
+    dtype: Dtype
+    quantization: Quantization
 
 
 class Describe(Section):
     """Answers of the base model and of the adapter on the test split."""
 
     batch_size: Count
-    precision: Precision
+    dtype: Dtype
     quantization: Quantization
     max_new_tokens: Annotated[tuple[Count, Count, Count], Field(strict=False)]
     limit: Natural
@@ -167,7 +232,7 @@ class Refine(Section):
     max_new_tokens: Count
     batch_size: Count
     prompt: Literal["sentence", "set"]
-    precision: Precision
+    dtype: Dtype
     quantization: Quantization
 
 
@@ -219,25 +284,35 @@ def load(path: Path = PARAMS) -> Params:
 
 
 def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[str, Any]:
-    """The parameters of a notebook: what the pipeline gave it, and for a reader by hand what ``params.yaml`` says.
+    """Return a notebook's parameters: what the pipeline gave it, and for a reader by hand what ``params.yaml`` says.
 
     ``values`` are the notebook's variables; one that is still ``...`` was not given and is taken from the file. The
-    result holds the section's names and those shared ones that the notebook takes, all checked; raises ``VsdError`` as
-    ``load`` does.
+    result holds the section's names, its further fields and those shared names that the notebook takes, all checked;
+    raises ``VsdError`` as ``load`` does.
     """
-    current = load(path).model_dump()
+    # 1. What the file says, under the names of the notebook's variables.
+    current = load(path)
     shared = [name for name in SHARED if name in values]
-    names = [*shared, *current[section]]
+    usual: dict[str, Any] = getattr(current, section).variables()
+    names = [*shared, *usual]
     missing = [name for name in names if name not in values]
     if missing:
         raise VsdError(
             f"the notebook's parameters cell has no {', '.join(missing)}; params.yaml, section {section}, does"
         )
+    # 2. What the notebook gives instead.
     chosen = {name: values[name] for name in names if values[name] is not ...}
-    merged = current | {name: chosen[name] for name in shared if name in chosen}
-    merged[section] = current[section] | {name: value for name, value in chosen.items() if name not in SHARED}
+    merged = usual | {name: value for name, value in chosen.items() if name not in SHARED}
+    further = merged.pop(FURTHER, {})
+    if not isinstance(further, Mapping) or further.keys() & merged.keys():
+        raise VsdError(
+            f"{FURTHER} = {further!r}: expected a dict of fields that have no line of their own in the parameters cell"
+        )
+    # 3. Both together, by the schema.
+    content = current.model_dump() | {name: chosen[name] for name in shared if name in chosen}
+    content[section] = {**merged, **further}
     try:
-        checked = Params.model_validate(merged).model_dump()
+        checked = Params.model_validate(content).model_dump()
     except ValidationError as error:
         raise VsdError(
             "\n".join(_problem(Path("parameters"), problem) for problem in error.errors(include_url=False))
@@ -271,4 +346,6 @@ def _problem(path: Path, problem: Any) -> str:
         return f"{path}: parameter {name} is missing"
     if problem["type"] == "extra_forbidden":
         return f"{path}: parameter {name} is not known; no stage takes it. Is it misspelt?"
+    if problem["type"] == "further_field":
+        return f"{path}: parameter {name} {problem['msg']}"
     return f"{path}: parameter {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

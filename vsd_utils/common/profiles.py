@@ -25,7 +25,7 @@ PROFILES = ("mini", "boxes", "paper", "smoke")
 
 
 def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
-    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``.
+    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.max_steps=2``.
 
     A path may be written as it is, with blanks, brackets or ``=``. Raises ``VsdError`` for a profile or a name that is
     not there or has another name now. Values are checked by ``Params`` only.
@@ -50,10 +50,14 @@ def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
 
 
 def overrides(params: Params, conf: Path = CONF) -> list[str]:
-    """Where ``params`` differs from its profile in ``conf/``: ``["finetune.epochs=2.0", ...]``, for ``compose``."""
+    """Where ``params`` differs from its profile in ``conf/``: ``["finetune.r=8", ...]``, for ``compose``.
+
+    A name that the profile lacks, of a further field, has a ``+`` before it.
+    """
     usual = _flat(Params.model_validate(compose([f"profile={params.profile}"], conf)).model_dump())
-    changed = {name: value for name, value in _flat(params.model_dump()).items() if usual[name] != value}
-    return [f"{name}={_written(value)}" for name, value in changed.items()]
+    found = _flat(params.model_dump())
+    changed = {name: value for name, value in found.items() if name not in usual or usual[name] != value}
+    return [f"{'' if name in usual else '+'}{name}={_written(value)}" for name, value in changed.items()]
 
 
 def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv) -> None:
@@ -74,8 +78,8 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
     finally:
         _comparing = False
     given = {argument.lstrip("+~").split("=")[0] for argument in arguments if "=" in argument}
-    given |= {argument.removeprefix("-S").split("=")[0] for argument in arguments if argument.startswith("-S")}
-    replaced = [value for value in replaced if value.split("=")[0] not in given]
+    given |= {argument.removeprefix("-S").lstrip("+~").split("=")[0] for argument in arguments if argument[:2] == "-S"}
+    replaced = [value for value in replaced if value.lstrip("+").split("=")[0] not in given]
     if not replaced:
         return
     copy = root / WORK.name / "params.replaced.yaml"

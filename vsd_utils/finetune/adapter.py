@@ -4,26 +4,33 @@ import os
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
+
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, write_text
 from vsd_utils.common.paths import BASE_MODEL, ROOT, user_path
 
 FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
 
 
-def adapted_modules(model: Any) -> list[str]:
-    """Names of the linear maps that carry LoRA weights."""
-    return sorted({name.split(".lora_A")[0] for name, _ in model.named_parameters() if ".lora_A" in name})
+def adapted_modules(model: PeftModel) -> list[str]:
+    """Return the names of the linear maps that carry LoRA weights, in alphabetical order."""
+    return sorted(model.base_model.targeted_module_names)
 
 
-def trainable(model: Any) -> dict[str, int]:
-    """Number of trainable and of all parameters, and of trainable ones that should be frozen (0 if all is well)."""
-    named = list(model.named_parameters())
-    learning = [(name, weight) for name, weight in named if weight.requires_grad]
-    return {
-        "trainable": sum(weight.numel() for _, weight in learning),
-        "all": sum(weight.numel() for _, weight in named),
-        "wrongly trainable": sum(weight.numel() for name, weight in learning if any(part in name for part in FROZEN)),
-    }
+def parameter_counts(model: PeftModel) -> dict[str, int]:
+    """Count the trainable parameters and all of them.
+
+    Raises ``VsdError`` where a weight would be trained that the paper keeps as the base model's.
+    """
+    learning = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    if wrong := [name for name in learning if any(part in name for part in FROZEN)]:
+        raise VsdError(
+            f"{len(wrong)} weights outside the language model's layers would be trained, {wrong[0]} for one. "
+            "Leave out the further field of section finetune that asks for it."
+        )
+    trainable, everything = model.get_nb_trainable_parameters()
+    return {"trainable": trainable, "all": everything}
 
 
 def save(
@@ -31,14 +38,17 @@ def save(
 ) -> None:
     """Save the adapter in PEFT's format (safetensors), its processor, and a model card made of what is known about it.
 
-    PEFT notes the base model as an absolute path, which would differ between machines: a model below the checkout is
-    named from there ("models/base").
+    ``base`` is the content of the base model's pointer, ``settings`` the parameters, ``outcome`` what else the card
+    says of the training. PEFT notes the base model as an absolute path, which would differ between machines: a model
+    below the checkout is named from there ("models/base").
     """
+    # 1. The base model's name, the same on every machine.
     if base["source"] != "hub":
         named = base["name_or_path"]
         path = os.path.normpath(user_path(named) if base["source"] == "folder" else BASE_MODEL / named)
         name = os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path
         model.peft_config[model.active_adapter].base_model_name_or_path = Path(name).as_posix()
+    # 2. Weights, card and processor, all or nothing.
     # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
     with replacing_folder(folder) as made:
         model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False)
@@ -47,7 +57,7 @@ def save(
 
 
 def card(base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]) -> str:
-    """The model card: base model, recipe, data and losses, as Markdown with the metadata that model hubs read."""
+    """Write the model card: base model, recipe, data and losses, as Markdown with metadata that model hubs read."""
     name = base["name_or_path"] if base["source"] == "hub" else f"{base['source']} model"
     lines = [
         "---",

@@ -1,4 +1,4 @@
-"""What is written down while a model is trained: its losses, and how far it is."""
+"""What is written down while a model is trained: its losses, and how far it has come."""
 
 import shutil
 from pathlib import Path
@@ -14,10 +14,10 @@ CURVES = "curves"  # folder of the losses below that of the checkpoints
 
 
 class Curves(TrainerCallback):
-    """Losses to DVCLive, from the first step on also after a resume; progress to standard error."""
+    """Sends losses to DVCLive, from the first step on also after a resume, and progress to standard error."""
 
     def __init__(self, live: Live | None, name: str) -> None:
-        """``live`` may be None: progress only."""
+        """Take where losses go (None: nowhere) and what the training is called."""
         self.live, self.name = live, name
         self.meter: Meter | None = None
 
@@ -30,7 +30,7 @@ class Curves(TrainerCallback):
             self._log(entry)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Show how far it is; have the loss logged with each checkpoint.
+        """Show how far it has come; have the loss logged with each checkpoint.
 
         The trainer keeps the losses since it last logged in memory alone: a resumed run would log another mean.
         """

@@ -14,7 +14,7 @@ disable_progress_bars()  # as ``models/silence.py`` does for transformers
 
 
 def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
-    """Prompt/completion rows whose image is loaded only when a row is asked for (so nothing holds all images)."""
+    """Make prompt/completion rows whose image is loaded only when its row is asked for: few are held at once."""
     dataset = Dataset.from_list([{key: row[key] for key in ("image", "prompt", "completion")} for row in rows])
     return dataset.with_transform(
         lambda batch: _with_images(batch, [open_photo(folder / name) for name in batch["image"]])
@@ -22,19 +22,20 @@ def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
 
 
 def spread(rows: list[Any], count: int) -> list[Any]:
-    """At most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
+    """Take at most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
     return [rows[index * len(rows) // count] for index in range(count)] if count < len(rows) else rows
 
 
 def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> dict[str, Any]:
-    """One row of a training batch, decoded: the text the loss ignores, the text it is on, and token counts.
+    """Decode one row of a training batch: the text that the loss ignores, the text it is on, and token counts.
 
     Image tokens are folded into one. ``begin`` and ``end`` count the begin and end tokens of the whole row.
     """
-    tokenizer = processor.tokenizer
-    ids, labels = batch["input_ids"][row], batch["labels"][row]
-    ids, labels = ids[batch["attention_mask"][row] == 1], labels[batch["attention_mask"][row] == 1]
-    image = processor.image_token_id
+    tokenizer, image = processor.tokenizer, processor.image_token_id
+    # 1. The row without its padding.
+    whole = batch["attention_mask"][row] == 1  # (padded length,) of (rows, padded length)
+    ids, labels = batch["input_ids"][row][whole], batch["labels"][row][whole]  # (tokens,) each
+    # 2. A run of image tokens as one, and the tokens that the loss is on: the last ones of the row.
     folded = [int(token) for place, token in enumerate(ids) if token != image or place == 0 or ids[place - 1] != image]
     answer = [int(token) for token, label in zip(ids, labels, strict=True) if label != -100]
     return {

@@ -18,6 +18,7 @@ from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 from vsd_utils.common.params import Tiny
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.prompts import SENTENCE_BREAK, TASKS, messages, question
+from vsd_utils.finetune.recipe import training_config
 from vsd_utils.finetune.trainer import make_trainer
 from vsd_utils.miniature.model.pictures import Picture, Pictures
 
@@ -33,6 +34,14 @@ GRID = 12  # cells of the picture's width and height in which places are told
 PLACE_SHARE = 0.8
 GUESS_SHARE = 0.25  # of the questions: without a hint, so that an untuned model answers in form, and guesses
 FIRST_PICTURE = 10_000_000  # the tower has seen those before
+RECIPE = {  # SFTConfig's fields, for both trainings; the rates and sizes are parameters
+    "num_train_epochs": 1.0,
+    "warmup_steps": 0.03,  # of all steps
+    "lr_scheduler_type": "cosine",
+    "bf16": False,
+    "activation_checkpointing": False,
+    "save_strategy": "no",
+}
 
 
 def texts(names: list[str]) -> Iterator[str]:
@@ -98,18 +107,15 @@ def teach_language(
     """Train the language model in place on hint rows without pictures, as Vicuna read before it saw; last loss."""
     processor.tokenizer.chat_template = processor.chat_template
     made = [hint_row(names, np.random.default_rng((seed, 1, number))) for number in range(size.language_rows)]
-    trainer = make_trainer(
-        model,
-        processor.tokenizer,
-        Dataset.from_list(made),
-        None,
+    training = training_config(
         folder,
-        batch_size=size.language_batch,
+        seed=seed,
+        per_device_train_batch_size=size.language_batch,
         learning_rate=size.language_learning_rate,
         adam_beta2=0.95,
-        seed=seed,
-        name="language model",
+        **RECIPE,
     )
+    trainer = make_trainer(model, processor.tokenizer, training, Dataset.from_list(made), name="language model")
     trainer.train()
     return _last_loss(trainer.state.log_history)
 
@@ -125,18 +131,16 @@ def align(
 ) -> float:
     """Train projector and language model in place, the tower frozen; returns the last logged loss."""
     model.model.vision_tower.requires_grad_(False)
-    trainer = make_trainer(
-        model,
-        processor,
-        rows(pictures, names, size.align_rows, seed),
-        None,
+    training = training_config(
         folder,
-        batch_size=size.align_batch,
-        learning_rate=size.align_learning_rate,
-        workers=1,  # it draws the pictures while this process trains; the order stays the same
         seed=seed,
-        name="alignment",
+        per_device_train_batch_size=size.align_batch,
+        learning_rate=size.align_learning_rate,
+        dataloader_num_workers=1,  # it draws the pictures while this process trains; the order stays the same
+        **RECIPE,
     )
+    drawn = rows(pictures, names, size.align_rows, seed)
+    trainer = make_trainer(model, processor, training, drawn, name="alignment")
     trainer.train()
     model.requires_grad_(True)
     return _last_loss(trainer.state.log_history)

@@ -1,0 +1,91 @@
+"""How a model is trained, as the two objects that TRL and PEFT take: SFTConfig and LoraConfig.
+
+What TRL's defaults would do to this model without a word: cut image tokens at 1,024 (``max_length``), compute in
+bfloat16, recompute activations. The loss is on the answer and its end token only, because rows are prompt/completion.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import torch
+from peft import LoraConfig
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from trl import SFTConfig
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.models import silence  # noqa: F401
+
+# Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
+# projector's too, which the paper keeps frozen.
+LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+TRAINING_FIELDS = frozenset(field.name for field in fields(SFTConfig))
+LORA_FIELDS = frozenset(field.name for field in fields(LoraConfig))
+
+
+class Recipe(NamedTuple):
+    """How the finetune stage trains, and where it puts LoRA weights."""
+
+    training: SFTConfig
+    lora: LoraConfig
+
+
+def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
+    """Build the finetune stage's recipe from its parameters, each going whole to the class that has its name.
+
+    ``folder`` takes the checkpoints. Raises ``VsdError`` naming a value that its class does not take.
+    """
+    training = {name: value for name, value in values.items() if name in TRAINING_FIELDS}
+    lora = {name: value for name, value in values.items() if name in LORA_FIELDS}
+    config = training_config(folder, eval_strategy="steps", save_strategy="steps", **training)
+    return Recipe(config, lora_config(**lora))
+
+
+def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:
+    """Build TRL's configuration of a training: ``values`` are its fields, over what holds for every training here.
+
+    ``folder`` takes the checkpoints, of which two are kept. Raises ``VsdError`` naming a value that SFTConfig does not
+    take.
+    """
+    on_gpu = torch.cuda.is_available()
+    common = {
+        "max_length": None,
+        "completion_only_loss": True,
+        "remove_unused_columns": False,
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "save_total_limit": 2,
+        "logging_steps": 10,
+        "logging_first_step": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "data_seed": seed,
+    }
+    return _built(SFTConfig, {**common, "output_dir": str(folder), "seed": seed, **values})
+
+
+def lora_config(**values: Any) -> LoraConfig:
+    """Build PEFT's configuration of LoRA on ``LORA_TARGETS``: ``values`` are its fields.
+
+    Raises ``VsdError`` naming a value that LoraConfig does not take.
+    """
+    return _built(LoraConfig, {"target_modules": LORA_TARGETS, "task_type": "CAUSAL_LM", **values})
+
+
+def _built(kind: type, values: dict[str, Any]) -> Any:
+    # 1. The types, which the two classes note down and do not check.
+    types = get_type_hints(kind)
+    for name, value in values.items():
+        expected: TypeAdapter[Any] = TypeAdapter(types[name], config=ConfigDict(arbitrary_types_allowed=True))
+        try:
+            expected.validate_python(value, strict=True)
+        except ValidationError as error:
+            said = "; ".join(problem["msg"] for problem in error.errors(include_url=False))
+            raise VsdError(f"parameter finetune.{name} = {value!r}: {kind.__name__} does not take it: {said}") from None
+    # 2. What they check themselves, each in its own way.
+    try:
+        return kind(**values)
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise VsdError(f"section finetune: {kind.__name__} does not take its values: {said}") from None
