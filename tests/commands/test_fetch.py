@@ -17,7 +17,7 @@ from vsd_utils.common.files import read_json
 from vsd_utils.common.params import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
-from vsd_utils.data.annotations import SPLITS, load_items, load_pairs
+from vsd_utils.data.annotations import SPLITS, load_items, load_versions
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
 from vsd_utils.data.photos import index_photos, photo_of
 from vsd_utils.miniature.scenes.scene import write_split
@@ -59,7 +59,7 @@ def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
     assert "the authors' files, split here by image; boxes on an empty canvas" in describe(record)
     ids: list[str] = []
     for split in SPLITS:
-        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
+        pairs = load_versions(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
         assert len(pairs) == record["images"][split]
         ids += [one.img_id for one, _ in pairs]
     assert len(ids) == len({*ids}) == 2927
@@ -186,7 +186,7 @@ def test_every_rendered_scene_is_found_by_its_id(tmp_path) -> None:
     index = index_photos(tmp_path / "images")
     ids = set()
     for split in SPLITS:
-        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "annotations") for version in (1, 2)))
+        pairs = load_versions(*(annotation_file(version, split, tmp_path / "annotations") for version in (1, 2)))
         assert len(pairs) == 9
         assert not ids & {one.img_id for one, _ in pairs}
         ids |= {one.img_id for one, _ in pairs}

@@ -21,7 +21,7 @@ from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import control_tokens
 from vsd_utils.data.admission import admit, survey
-from vsd_utils.data.annotations import SPLITS, Item, load_items, load_pairs
+from vsd_utils.data.annotations import SPLITS, Item, load_items, load_versions
 from vsd_utils.evaluate.scores import Engine, References, Submission, score_together
 from vsd_utils.evaluate.submissions import export_submission
 from vsd_utils.miniature.model import architecture
@@ -72,7 +72,7 @@ class Broken:
 
     def _annotations(self) -> None:
         self.add(
-            "relation", "triple_list.0.p: is no relation", {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]}
+            "relation", "triple_list.0.p: is not one of the nine relations", {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]}
         )
         self.add("silent", "captions: is empty", v2={"captions": []})
         other = {"s": "cup", "o": "box", "p": "in", **BOXES}
@@ -233,7 +233,7 @@ def test_no_text_of_a_conversation_is_read_as_a_control_token(broken, checkout) 
     tokenizer.add_special_tokens(["cup val3"])
     (checkout / "own").mkdir(exist_ok=True)
     tokenizer.save(str(checkout / "own/tokenizer.json"))
-    pairs = load_pairs(*(annotation_file(version, "val", checkout / "data/annotations") for version in (1, 2)))
+    pairs = load_versions(*(annotation_file(version, "val", checkout / "data/annotations") for version in (1, 2)))
     control_tokens.check({"val": pairs}, base)
     with pytest.raises(VsdError) as caught:
         control_tokens.check({"val": pairs}, checkout / "own")

@@ -9,7 +9,7 @@ import pytest
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.annotations import load_items, load_pairs, read_items, read_pairs
+from vsd_utils.data.annotations import load_items, load_versions, read_items, read_versions
 
 TRIPLE = {"s": "cup", "o": "box", "p": "on", "s_bbox": [10, 30, 10, 40], "o_bbox": [30, 60, 0, 50]}
 ITEM = {"img_id": "7", "triple_list": [TRIPLE], "captions": ["a cup on a box"]}
@@ -129,7 +129,7 @@ def test_two_versions_that_disagree(tmp_path) -> None:
     first = write(tmp_path / "v1.json", [*both[:4], both[5] | {"captions": []}])
     other = ITEM | {"img_id": "3", "triple_list": [TRIPLE | {"o_bbox": [30, 60, 0, 51]}]}
     second = write(tmp_path / "v2.json", [both[0], both[2] | {"captions": []}, other, both[4], both[5]])
-    pairs, unusable = read_pairs(first, second)
+    pairs, unusable = read_versions(first, second)
     assert [one.img_id for one, _ in pairs] == ["0"]
     expected = [
         ("5", "v1.json, item 4 (img_id '5'): captions: is empty"),
@@ -144,7 +144,7 @@ def test_two_versions_that_disagree(tmp_path) -> None:
     # Each image once, though 2 and 5 are missing beside the other file as well.
     assert [one.img_id for one in unusable] == [img_id for img_id, _ in expected]
     with pytest.raises(VsdError) as caught:
-        load_pairs(first, second)
+        load_versions(first, second)
     for line, (_, said) in zip(str(caught.value).splitlines(), expected, strict=True):
         assert said in line
 
@@ -152,7 +152,7 @@ def test_two_versions_that_disagree(tmp_path) -> None:
 def test_the_real_files(real_vsd) -> None:
     """Counts measured on the files when the specification was written, not by this code."""
     paths = [annotation_file(version, "val", real_vsd) for version in (1, 2)]
-    pairs = load_pairs(*paths)
+    pairs = load_versions(*paths)
     assert len(pairs) == len({one.img_id for one, _ in pairs}) == 2927
     assert [one.img_id for one, _ in pairs] == [other.img_id for _, other in pairs]
     assert sum(len(one.triple_list) for one, _ in pairs) == 3138

@@ -16,7 +16,7 @@ from vsd_utils.common.params import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import samples
-from vsd_utils.data.annotations import RELATIONS, Item, load_pairs
+from vsd_utils.data.annotations import RELATIONS, Item, load_versions
 from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row
 from vsd_utils.data.images import (
     OBJECT_COLOUR,
@@ -43,7 +43,7 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def pairs(real_vsd: Path) -> list[tuple[Item, Item]]:
-    return load_pairs(annotation_file(1, "val", real_vsd), annotation_file(2, "val", real_vsd))
+    return load_versions(annotation_file(1, "val", real_vsd), annotation_file(2, "val", real_vsd))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from scipy.stats import chi2_contingency, chisquare, f_oneway
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.annotations import RELATIONS, load_pairs
+from vsd_utils.data.annotations import RELATIONS, load_versions
 from vsd_utils.metrics.relation_checker import states_relation
 from vsd_utils.miniature.scenes.layout import holding
 from vsd_utils.miniature.scenes.objects import OBJECTS
@@ -222,7 +222,7 @@ def test_a_written_data_set_is_in_the_authors_format_and_the_same_every_time(tmp
     assert len(pictures) == len(set(pictures)) == 60
     root, images = tmp_path / "one" / "annotations", tmp_path / "one" / "images"
     v1, v2 = (annotation_file(version, "val", root) for version in (1, 2))
-    pairs = load_pairs(v1, v2)
+    pairs = load_versions(v1, v2)
     assert len(pairs) == 20
     first = read_json(v1)[0]
     scene = compose(5, "val", 0)

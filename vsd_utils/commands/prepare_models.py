@@ -55,7 +55,7 @@ def _prepare_base(params: Params, target: Path) -> None:
 def train_tiny(params: Params, target: Path) -> None:
     """Make the tiny model from scratch and save it, its processor and what its training came to."""
     from vsd_utils.common.files import sha256, write_json
-    from vsd_utils.data.annotations import load_pairs, texts
+    from vsd_utils.data.annotations import load_versions, texts
     from vsd_utils.miniature.model import architecture, language_pretraining, vision_pretraining
     from vsd_utils.miniature.model.pictures import Pictures
     from vsd_utils.models.loading import limit_threads
@@ -63,7 +63,7 @@ def train_tiny(params: Params, target: Path) -> None:
     limit_threads(params.threads)
     size, seed = params.base.tiny, params.seed
     assert size is not None, "the schema asks for it"
-    pairs = load_pairs(annotation_file(1, "train"), annotation_file(2, "train"))
+    pairs = load_versions(annotation_file(1, "train"), annotation_file(2, "train"))
     items = [first for first, _ in pairs]
     # Half by how often they occur, half evenly: rare names mostly have several tokens, and are to be copied too.
     names = [name for item in items for triple in item.triple_list for name in (triple.s, triple.o)]
