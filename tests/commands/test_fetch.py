@@ -20,7 +20,7 @@ from vsd_utils.common.profiles import compose
 from vsd_utils.data.annotations import SPLITS, load_items, load_versions
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
 from vsd_utils.data.photos import index_photos, photo_of
-from vsd_utils.miniature.scenes.scene import write_split
+from vsd_utils.miniature.scenes.dataset import write_split
 
 
 def params(profile: str, **changes: Any) -> Params:

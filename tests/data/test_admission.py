@@ -72,7 +72,9 @@ class Broken:
 
     def _annotations(self) -> None:
         self.add(
-            "relation", "triple_list.0.p: is not one of the nine relations", {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]}
+            "relation",
+            "triple_list.0.p: is not one of the nine relations",
+            {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]},
         )
         self.add("silent", "captions: is empty", v2={"captions": []})
         other = {"s": "cup", "o": "box", "p": "in", **BOXES}

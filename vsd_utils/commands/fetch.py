@@ -24,7 +24,7 @@ from vsd_utils.common.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, u
 from vsd_utils.data.admission import Admission, left_out, source_files, survey
 from vsd_utils.data.annotations import SPLITS
 from vsd_utils.data.dataset_info import LEFT_OUT, SOURCE, describe
-from vsd_utils.miniature.scenes.scene import write_split
+from vsd_utils.miniature.scenes.dataset import write_split
 
 # Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
 AUTHORS_FILES = {

@@ -16,7 +16,9 @@ def text_table(frame: "pd.DataFrame", name: str, index: bool = False) -> "Styler
     Text such as ``<image>`` is shown as it is. ``name`` marks the table in the notebook's HTML in place of a random one, so that two runs give the same bytes.
     """
     table = frame.style if index else frame.style.hide(axis="index")
-    return table.format(escape="html").set_properties(**{"text-align": "left", "white-space": "pre-wrap"}).set_uuid(name)
+    return (
+        table.format(escape="html").set_properties(**{"text-align": "left", "white-space": "pre-wrap"}).set_uuid(name)
+    )
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int, height: int = 180, gap: int = 6) -> Image.Image:

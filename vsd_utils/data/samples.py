@@ -68,7 +68,9 @@ def build(
             id=v1_item.img_id,
             size=background.size,
             triples=tuple(
-                _pictured(triple, background, Path("images") / f"{_file_name(v1_item.img_id)}_{number}.jpg", settings, target)
+                _pictured(
+                    triple, background, Path("images") / f"{_file_name(v1_item.img_id)}_{number}.jpg", settings, target
+                )
                 for number, triple in enumerate(v1_item.triple_list)
             ),
             captions_v1=tuple(map(_fold, v1_item.captions)),
@@ -95,9 +97,7 @@ def _background(item: Item, photos: PhotoFolder | None, canvas_margin: float) ->
     return open_photo(path), f"{path}, img_id {item.img_id!r}"
 
 
-def _pictured(
-    triple: Triple, background: Image.Image, name: Path, settings: Convert, target: Path
-) -> PicturedTriple:
+def _pictured(triple: Triple, background: Image.Image, name: Path, settings: Convert, target: Path) -> PicturedTriple:
     """Write the picture of a triple to ``target / name``."""
     picture = background
     if settings.draw_boxes:
