@@ -17,7 +17,7 @@ from vsd_utils.metrics.relation_checker import states_relation
 from vsd_utils.miniature.scenes.dataset import captions, write_split
 from vsd_utils.miniature.scenes.layout import relations_shown
 from vsd_utils.miniature.scenes.objects import OBJECTS
-from vsd_utils.miniature.scenes.pen import SceneBox, Pen
+from vsd_utils.miniature.scenes.pen import Pen, SceneBox
 from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
 from vsd_utils.miniature.scenes.scene import Scene, compose, draw_object, draw_pair, draw_subject, render
 from vsd_utils.miniature.scenes.subjects import SUBJECTS

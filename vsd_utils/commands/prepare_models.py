@@ -62,8 +62,8 @@ def point_to(settings: Base | Refiner, section: str, folder: Path) -> None:
     assert settings.name, "the schema asks for it"
     if settings.source == "folder" and not (user_path(settings.name) / "config.json").is_file():
         raise VsdError(
-            f"{user_path(settings.name)}: no config.json there. Set {section}.name to the folder of a checkpoint in the "
-            "transformers format."
+            f"{user_path(settings.name)}: no config.json there. Set {section}.name to the folder of a checkpoint in "
+            "the transformers format."
         )
     revision = settings.revision if settings.source == "hub" else None
     write_pointer(folder, Pointer(name_or_path=settings.name, revision=revision, source=settings.source, sha256={}))

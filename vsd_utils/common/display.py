@@ -1,7 +1,7 @@
 """What the notebooks show: contact sheets of images, and tables of text."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def text_table(frame: "pd.DataFrame", name: str, index: bool = False) -> "Styler":
     """Show a table of text: aligned left, line breaks kept, with or without its ``index``.
 
-    Text such as ``<image>`` is shown as it is. ``name`` marks the table in the notebook's HTML in place of a random one, so that two runs give the same bytes.
+    Text such as ``<image>`` is shown as it is. ``name`` marks the table in the notebook's HTML in place of a random
+    one, so that two runs give the same bytes.
     """
     table = frame.style if index else frame.style.hide(axis="index")
-    return (
-        table.format(escape="html").set_properties(**{"text-align": "left", "white-space": "pre-wrap"}).set_uuid(name)
-    )
+    look: dict[str, Any] = {"text-align": "left", "white-space": "pre-wrap"}
+    return table.format(escape="html").set_properties(**look).set_uuid(name)
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int, height: int = 180, gap: int = 6) -> Image.Image:

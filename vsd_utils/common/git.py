@@ -11,7 +11,7 @@ NOTHING_COMMITTED = "nothing is committed yet: git add --all && git commit --mes
 
 
 def commit(root: Path = ROOT) -> str:
-    """Short hash of the checked-out commit, marked where the code differs from it; "no commit" with the reason."""
+    """Read the short hash of the commit, marked where the code differs from it; "no commit" with the reason."""
     try:
         head = _git(root, "rev-parse", "--verify", "--short=10", "HEAD")
         if head.returncode:

@@ -25,7 +25,7 @@ PROFILES = ("mini", "boxes", "paper", "smoke")
 
 
 def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
-    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.epochs=2``.
+    """Compose ``conf/`` and overrides as Hydra does, such as ``profile=smoke`` or ``finetune.epochs=2``.
 
     A path may be written as it is, with blanks, brackets or ``=``. Raises ``VsdError`` for a profile or a name that is
     not there or has another name now. Values are checked by ``Params`` only.
@@ -50,7 +50,7 @@ def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
 
 
 def overrides(params: Params, conf: Path = CONF) -> list[str]:
-    """Where ``params`` differs from its profile in ``conf/``: ``["finetune.epochs=2.0", ...]``, for ``compose``."""
+    """List where ``params`` differs from its profile, for ``compose``: ``["finetune.epochs=2.0", ...]``."""
     usual = _flat(Params.model_validate(compose([f"profile={params.profile}"], conf)).model_dump())
     changed = {name: value for name, value in _flat(params.model_dump()).items() if usual[name] != value}
     return [f"{name}={_written(value)}" for name, value in changed.items()]
@@ -94,7 +94,7 @@ _comparing = False
 
 
 def _readable(override: str) -> str:
-    """The override with its value in quotes, where Hydra's grammar cannot read it as it stands: paths, mostly."""
+    """Put the override's value in quotes where Hydra's grammar cannot read it as it stands: paths, mostly."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -108,7 +108,7 @@ def _readable(override: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
+    """Write a value as Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.IGNORECASE | re.ASCII):

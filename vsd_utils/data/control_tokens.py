@@ -58,8 +58,8 @@ def check(splits: Mapping[str, Sequence[Versions]], base: Path = BASE_MODEL) -> 
     ]
     encoded = tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
     problems = [
-        f"{place}: {text!r} holds {control[token]!r}, a control token of the base model. Take it out of the annotations "
-        "that fetch reads."
+        f"{place}: {text!r} holds {control[token]!r}, a control token of the base model. Take it out of the "
+        "annotations that fetch reads."
         for (place, text), encoding in zip(texts, encoded, strict=True)
         for token in encoding.ids
         if token in control

@@ -88,7 +88,7 @@ def llava_record(conversation: Conversation) -> dict[str, Any]:
 
 
 def training_row(conversation: Conversation, system_prompt: str) -> dict[str, Any]:
-    """Make a prompt/completion row for TRL's ``SFTTrainer``; the image is a path, put before the question on loading."""
+    """Make a prompt/completion row for TRL's ``SFTTrainer``; its image is a path, put before the question later."""
     return {
         "id": f"{conversation.id}/task{conversation.task}",
         "image": conversation.image,

@@ -13,8 +13,8 @@ LEFT_OUT = "left_out.json"
 def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
     """Read ``source.json``.
 
-    It holds ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own split count
-    where they came from), ``photos`` (folder or None), ``files`` (digests).
+    It holds ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own
+    split count where they came from), ``photos`` (folder or None), ``files`` (digests).
     """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record

@@ -46,7 +46,8 @@ def named_boxes(triples: Iterable[Triple]) -> dict[str, Sequence[int]]:
 def check_boxes(size: tuple[int, int], boxes: Mapping[str, Sequence[int]], where: str) -> None:
     """Raise ``VsdError`` for a box ``[ymin, ymax, xmin, xmax]`` that reaches outside an image of ``size``.
 
-    ``size`` is (width, height) in pixels, ``boxes`` are named by their field, ``where`` names file and image. One pixel of tolerance: some annotation tools count the last pixel, others the edge after it.
+    ``size`` is (width, height) in pixels, ``boxes`` are named by their field, ``where`` names file and image. One pixel
+    of tolerance: some annotation tools count the last pixel, others the edge after it.
     """
     width, height = size
     for name, box in boxes.items():

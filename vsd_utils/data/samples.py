@@ -68,9 +68,7 @@ def build(
             id=v1_item.img_id,
             size=background.size,
             triples=tuple(
-                _pictured(
-                    triple, background, Path("images") / f"{_file_name(v1_item.img_id)}_{number}.jpg", settings, target
-                )
+                _pictured(triple, background, _picture_name(v1_item.img_id, number), settings, target)
                 for number, triple in enumerate(v1_item.triple_list)
             ),
             captions_v1=tuple(map(_fold, v1_item.captions)),
@@ -115,10 +113,12 @@ def _pictured(triple: Triple, background: Image.Image, name: Path, settings: Con
     )
 
 
-def _file_name(img_id: str) -> str:
+def _picture_name(img_id: str, number: int) -> Path:
+    """Name the picture of an image's ``number``-th triple, relative to the samples' folder."""
     # Two ids that differ only in unsafe characters must not share a picture.
     safe = _UNSAFE.sub("_", img_id)
-    return safe if safe == img_id else f"{safe}-{hashlib.sha256(img_id.encode()).hexdigest()[:8]}"
+    stem = safe if safe == img_id else f"{safe}-{hashlib.sha256(img_id.encode()).hexdigest()[:8]}"
+    return Path("images") / f"{stem}_{number}.jpg"
 
 
 def _fold(text: str) -> str:

@@ -73,8 +73,9 @@ class Pictures:
 class Views(Dataset[dict[str, torch.Tensor]]):
     """Show pictures as the vision tower sees them: the whole squeezed into a tile, or letterboxed into one, in turn.
 
-    LLaVA-NeXT's base view is the one, its tiles are the other. A view: ``pixels`` (3, tile, tile) in -1..1, ``boxes`` (2, 4) in 0..1 of the tile, ``coverage`` (2, patches): how
-    much of each patch each box covers, ``front`` as in ``Picture``.
+    LLaVA-NeXT's base view is the one, its tiles are the other. A view: ``pixels`` (3, tile, tile) in -1..1, ``boxes``
+    (2, 4) in 0..1 of the tile, ``coverage`` (2, patches) in 0..1, how much of each patch each box covers, ``front`` as
+    in ``Picture``.
     """
 
     def __init__(self, pictures: Pictures, count: int, tile: int, patch: int) -> None:

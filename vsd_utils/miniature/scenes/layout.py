@@ -33,7 +33,7 @@ MARGIN: Final = 12  # base pixels that a pair keeps from the picture's sides
 
 
 def relations_shown(subject_bbox: SceneBox, object_bbox: SceneBox) -> tuple[str, ...]:
-    """List the relations whose rule in the module's table two boxes meet: one for a scene, at most one for any boxes."""
+    """List the relations whose rule in the table above two boxes meet: one for a scene, at most one for any boxes."""
     s_top, s_base, s_left, s_right = subject_bbox
     o_top, o_base, o_left, o_right = object_bbox
     width, height = o_right - o_left, o_base - o_top

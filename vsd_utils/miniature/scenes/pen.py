@@ -39,7 +39,7 @@ class Pen:
     """Draw unit-square shapes into one box of a picture, mirrored if asked; outlines are one base pixel wide."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, box: SceneBox, scale: float, mirrored: bool = False) -> None:
-        """Take the box: ``draw`` is an RGBA-blending ``ImageDraw``, ``box`` holds base pixels and ``scale`` drawn per base pixels."""
+        """Take an RGBA-blending ``draw``, a ``box`` in base pixels and ``scale``, drawn pixels for each base pixel."""
         ymin, ymax, xmin, xmax = box
         self.draw = draw
         self.scale = scale

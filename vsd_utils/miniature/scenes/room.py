@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import ImageDraw
 
-from vsd_utils.miniature.scenes.pen import CREAM, INK, PAINTS, SHADOW, SceneBox, Colour, Pen, shade
+from vsd_utils.miniature.scenes.pen import CREAM, INK, PAINTS, SHADOW, Colour, Pen, SceneBox, shade
 
 WIDTH: Final = 256
 HEIGHT: Final = 192
@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Describe what carries a thing: a board (``box``) on the wall, on ropes from the ceiling, or on legs down to ``floor``."""
+    """Describe what carries a thing: a board (``box``) on the wall, on ropes, or on legs down to ``floor``."""
 
     kind: Literal["shelf", "swing", "table"]
     box: SceneBox

@@ -21,7 +21,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.miniature.scenes.layout import lay_out
 from vsd_utils.miniature.scenes.objects import OBJECTS
-from vsd_utils.miniature.scenes.pen import PAINTS, SceneBox, Colour, Pen
+from vsd_utils.miniature.scenes.pen import PAINTS, Colour, Pen, SceneBox
 from vsd_utils.miniature.scenes.room import (
     HEIGHT,
     WIDTH,
