@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsd_utils.commands import preflight
-from vsd_utils.commands.fetch import AUTHORS_FILES, _admit, _take, git_blob, split_images
+from vsd_utils.commands.fetch import AUTHORS_FILES, _admit, _write_admitted, git_blob, split_images
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.params import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
-from vsd_utils.data.annotations import SPLITS, load_items, load_pairs
+from vsd_utils.data.annotations import SPLITS, load_items, load_versions
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
 from vsd_utils.data.photos import index_photos, photo_of
-from vsd_utils.miniature.scenes.scene import write_split
+from vsd_utils.miniature.scenes.dataset import write_split
 
 
 def params(profile: str, **changes: Any) -> Params:
@@ -35,7 +35,7 @@ def params(profile: str, **changes: Any) -> Params:
 def take(source: Path, target: Path, seed: int = 0, **changes: Any) -> dict[str, Any]:
     """Fetch annotations without photos from one folder into another."""
     settings = params("boxes", fetch__annotations=str(source), **{"fetch__own_split": False} | changes).fetch
-    return _take(settings, seed, _admit(settings), target)
+    return _write_admitted(settings, seed, _admit(settings), target)
 
 
 @given(st.integers(1, 400), st.tuples(*[st.integers(1, 99)] * 3), st.integers(0, 99))
@@ -59,9 +59,9 @@ def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
     assert "the authors' files, split here by image; boxes on an empty canvas" in describe(record)
     ids: list[str] = []
     for split in SPLITS:
-        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
-        assert len(pairs) == record["images"][split]
-        ids += [one.img_id for one, _ in pairs]
+        joined = load_versions(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
+        assert len(joined) == record["images"][split]
+        ids += [one.img_id for one, _ in joined]
     assert len(ids) == len({*ids}) == 2927
     whole = {item.img_id: item for item in load_items(annotation_file(1, "val", real_vsd))}
     kept = [item for split in SPLITS for item in load_items(annotation_file(1, split, tmp_path / "one"))]
@@ -186,8 +186,8 @@ def test_every_rendered_scene_is_found_by_its_id(tmp_path) -> None:
     index = index_photos(tmp_path / "images")
     ids = set()
     for split in SPLITS:
-        pairs = load_pairs(*(annotation_file(version, split, tmp_path / "annotations") for version in (1, 2)))
-        assert len(pairs) == 9
-        assert not ids & {one.img_id for one, _ in pairs}
-        ids |= {one.img_id for one, _ in pairs}
-    assert len({photo_of(name, tmp_path / "images", index) for name in ids}) == 27
+        joined = load_versions(*(annotation_file(version, split, tmp_path / "annotations") for version in (1, 2)))
+        assert len(joined) == 9
+        assert not ids & {one.img_id for one, _ in joined}
+        ids |= {one.img_id for one, _ in joined}
+    assert len({photo_of(name, index) for name in ids}) == 27

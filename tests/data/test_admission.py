@@ -21,7 +21,7 @@ from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import control_tokens
 from vsd_utils.data.admission import admit, survey
-from vsd_utils.data.annotations import SPLITS, Item, load_items, load_pairs
+from vsd_utils.data.annotations import SPLITS, Item, load_items, load_versions
 from vsd_utils.evaluate.scores import Engine, References, Submission, score_together
 from vsd_utils.evaluate.submissions import export_submission
 from vsd_utils.miniature.model import architecture
@@ -72,7 +72,9 @@ class Broken:
 
     def _annotations(self) -> None:
         self.add(
-            "relation", "triple_list.0.p: is no relation", {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]}
+            "relation",
+            "triple_list.0.p: is not one of the nine",
+            {"triple_list": [{**BOXES, "s": "a", "o": "b", "p": "by"}]},
         )
         self.add("silent", "captions: is empty", v2={"captions": []})
         other = {"s": "cup", "o": "box", "p": "in", **BOXES}
@@ -133,7 +135,7 @@ def test_every_problem_is_named_at_once(broken) -> None:
     assert preflight.problems(broken.params(skip_invalid=True)) == []
 
 
-def test_what_can_never_be_left_out(broken, tmp_path) -> None:
+def test_files_that_cannot_be_read_are_never_left_out(broken, tmp_path) -> None:
     source = tmp_path / "vsd"
     shutil.copytree(broken.vsd, source)
     val, test = (annotation_file(1, split, source) for split in ("val", "test"))
@@ -227,16 +229,17 @@ def test_no_text_of_a_conversation_is_read_as_a_control_token(broken, checkout) 
     rows = read_jsonl(checkout / "data/conversations/train.jsonl")
     texts = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
     assert len(texts) == 5 * 3 * 2  # images, tasks, question and answer
-    assert not {id for text in texts for id in tokenizer.encode(text, add_special_tokens=False).ids} & control.keys()
+    ids = {token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).ids}
+    assert not ids & control.keys()
 
     # What looks like no control token and is one of this very model is refused before training, with its place.
     tokenizer.add_special_tokens(["cup val3"])
     (checkout / "own").mkdir(exist_ok=True)
     tokenizer.save(str(checkout / "own/tokenizer.json"))
-    pairs = load_pairs(*(annotation_file(version, "val", checkout / "data/annotations") for version in (1, 2)))
-    control_tokens.check({"val": pairs}, base)
+    joined = load_versions(*(annotation_file(version, "val", checkout / "data/annotations") for version in (1, 2)))
+    control_tokens.check({"val": joined}, base)
     with pytest.raises(VsdError) as caught:
-        control_tokens.check({"val": pairs}, checkout / "own")
+        control_tokens.check({"val": joined}, checkout / "own")
     said = str(caught.value).splitlines()
     assert len(said) == 4  # a name in both versions, two captions
     assert "VSDv1/val.json, img_id 'val3': triple_list.0.s: 'cup val3' holds 'cup val3', a control token" in said[0]
@@ -264,5 +267,5 @@ def test_text_stays_text(text) -> None:
 
 def test_nothing_real_is_refused(real_vsd) -> None:
     settings = Params.model_validate(compose(["profile=boxes", f"fetch.annotations={real_vsd}"])).fetch
-    admitted, lines = survey(settings, every_pixel=True)
-    assert (len(admitted.pairs["val"]), admitted.unusable["val"], lines) == (2927, [], [])
+    admission, lines = survey(settings, every_pixel=True)
+    assert (len(admission.usable["val"]), admission.unusable["val"], lines) == (2927, [], [])

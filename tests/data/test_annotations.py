@@ -9,7 +9,7 @@ import pytest
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.annotations import load_items, load_pairs, read_items, read_pairs
+from vsd_utils.data.annotations import load_items, load_versions, read_items, read_versions
 
 TRIPLE = {"s": "cup", "o": "box", "p": "on", "s_bbox": [10, 30, 10, 40], "o_bbox": [30, 60, 0, 50]}
 ITEM = {"img_id": "7", "triple_list": [TRIPLE], "captions": ["a cup on a box"]}
@@ -35,7 +35,7 @@ BROKEN = [
     (without(ITEM, "captions"), "captions", "missing; an item has img_id, triple_list and captions"),
     (ITEM | {"triple_list": [TRIPLE, without(TRIPLE, "o_bbox")]}, "triple_list.1.o_bbox", "a triple has s, o, p"),
     (triple(p="beside"), "triple_list.1.p", "'beside'"),
-    (triple(p="On"), "triple_list.1.p", "the nine are on, in, next to"),
+    (triple(p="On"), "triple_list.1.p", "is not one of the nine relations: on, in, next to"),
     (triple(s=" "), "triple_list.1.s", "empty"),
     (triple(o=None), "triple_list.1.o", "None"),
     (triple(s_bbox=[30, 10, 10, 40]), "triple_list.1.s_bbox", "[ymin, ymax, xmin, xmax]"),
@@ -48,7 +48,7 @@ BROKEN = [
     (ITEM | {"captions": []}, "captions", "empty"),
     (ITEM | {"captions": ["fine", "\n"]}, "captions.1", "empty"),
     (without(ITEM, "captions") | {"description": ""}, "description.0", "empty"),
-    (ITEM | {"captions": ["\ud800"]}, "captions.0", "half of a UTF-16 pair"),
+    (ITEM | {"captions": ["\ud800"]}, "captions.0", "half of a UTF-16 surrogate pair"),
     ("cup", "the item", "'cup'"),
 ]
 
@@ -93,7 +93,7 @@ def test_every_problem_of_a_file_is_said_at_once_up_to_a_sensible_number(tmp_pat
         (None, "no such file"),
     ],
 )
-def test_a_file_that_is_none(tmp_path, content, said) -> None:
+def test_a_file_that_is_not_a_list_of_images_is_refused(tmp_path, content, said) -> None:
     path = tmp_path / "val.json"
     if content is not None:
         write(path, content)
@@ -101,7 +101,7 @@ def test_a_file_that_is_none(tmp_path, content, said) -> None:
         read_items(path)  # leniency is for items; a broken file always stops
 
 
-def test_a_file_that_is_no_text(tmp_path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path) -> None:
     path = tmp_path / "val.json"
     path.write_bytes(b"\x1f\x8b\x08\xff")
     with pytest.raises(VsdError, match=r"val.json: cannot be read as UTF-8"):
@@ -129,8 +129,8 @@ def test_two_versions_that_disagree(tmp_path) -> None:
     first = write(tmp_path / "v1.json", [*both[:4], both[5] | {"captions": []}])
     other = ITEM | {"img_id": "3", "triple_list": [TRIPLE | {"o_bbox": [30, 60, 0, 51]}]}
     second = write(tmp_path / "v2.json", [both[0], both[2] | {"captions": []}, other, both[4], both[5]])
-    pairs, unusable = read_pairs(first, second)
-    assert [one.img_id for one, _ in pairs] == ["0"]
+    joined, unusable = read_versions(first, second)
+    assert [one.img_id for one, _ in joined] == ["0"]
     expected = [
         ("5", "v1.json, item 4 (img_id '5'): captions: is empty"),
         ("2", "v2.json, item 1 (img_id '2'): captions: is empty"),
@@ -144,7 +144,7 @@ def test_two_versions_that_disagree(tmp_path) -> None:
     # Each image once, though 2 and 5 are missing beside the other file as well.
     assert [one.img_id for one in unusable] == [img_id for img_id, _ in expected]
     with pytest.raises(VsdError) as caught:
-        load_pairs(first, second)
+        load_versions(first, second)
     for line, (_, said) in zip(str(caught.value).splitlines(), expected, strict=True):
         assert said in line
 
@@ -152,15 +152,15 @@ def test_two_versions_that_disagree(tmp_path) -> None:
 def test_the_real_files(real_vsd) -> None:
     """Counts measured on the files when the specification was written, not by this code."""
     paths = [annotation_file(version, "val", real_vsd) for version in (1, 2)]
-    pairs = load_pairs(*paths)
-    assert len(pairs) == len({one.img_id for one, _ in pairs}) == 2927
-    assert [one.img_id for one, _ in pairs] == [other.img_id for _, other in pairs]
-    assert sum(len(one.triple_list) for one, _ in pairs) == 3138
-    assert sum(len(other.triple_list) for _, other in pairs) == 2931
-    assert sum(len(one.triple_list) > 1 for one, _ in pairs) == 159
-    assert sum(len(other.triple_list) < len(one.triple_list) for one, other in pairs) == 156
-    assert [sum(len(pair[version].captions) for pair in pairs) for version in (0, 1)] == [16823, 3140]
-    relations = Counter(triple.p for one, _ in pairs for triple in one.triple_list)
+    joined = load_versions(*paths)
+    assert len(joined) == len({one.img_id for one, _ in joined}) == 2927
+    assert [one.img_id for one, _ in joined] == [other.img_id for _, other in joined]
+    assert sum(len(one.triple_list) for one, _ in joined) == 3138
+    assert sum(len(other.triple_list) for _, other in joined) == 2931
+    assert sum(len(one.triple_list) > 1 for one, _ in joined) == 159
+    assert sum(len(other.triple_list) < len(one.triple_list) for one, other in joined) == 156
+    assert [sum(len(versions[version].captions) for versions in joined) for version in (0, 1)] == [16823, 3140]
+    relations = Counter(triple.p for one, _ in joined for triple in one.triple_list)
     assert relations == {
         "on": 533,
         "behind": 453,

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -9,25 +10,26 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
+from vsd_utils.common.display import contact_sheet
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Params
+from vsd_utils.common.params import Convert, Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
-from vsd_utils.data import samples
-from vsd_utils.data.annotations import RELATIONS, Item, load_pairs
+from vsd_utils.data import prompts, samples
+from vsd_utils.data.annotations import RELATIONS, Item, Versions, load_versions
 from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row
 from vsd_utils.data.images import (
     OBJECT_COLOUR,
     SUBJECT_COLOUR,
     canvas_size,
     check_boxes,
-    contact_sheet,
     draw_boxes,
     empty_canvas,
 )
-from vsd_utils.data.prompts import question, read_question, sentences
+from vsd_utils.data.prompts import CHAT_TEMPLATE, messages, question, read_question, sentences
 from vsd_utils.data.samples import Sample
 
 # Read off the figures of the authors' repository, for {s} = "power lines" and {o} = "train".
@@ -42,8 +44,8 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def pairs(real_vsd: Path) -> list[tuple[Item, Item]]:
-    return load_pairs(annotation_file(1, "val", real_vsd), annotation_file(2, "val", real_vsd))
+def joined(real_vsd: Path) -> list[Versions]:
+    return load_versions(annotation_file(1, "val", real_vsd), annotation_file(2, "val", real_vsd))
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,11 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(pairs, pictures) -> list[Sample]:
+def real(joined, pictures) -> list[Sample]:
     """The real validation files as the `boxes` profile makes them, pictures included."""
-    return list(samples.build(pairs, None, {}, draw=True, box_width=0.016, canvas_margin=0.05, target=pictures))
+    settings = Params.model_validate(compose(["profile=boxes"])).convert
+    assert (settings.draw_boxes, settings.box_width, settings.canvas_margin) == (True, 0.016, 0.05)
+    return list(samples.build(joined, None, settings, pictures))
 
 
 def sample(v1: list[str], v2: list[str], *triples: tuple[str, str, str]) -> Sample:
@@ -100,15 +104,16 @@ def distinct_v1(one: Sample) -> int:
     return len({caption.lower() for caption in one.captions_v1})
 
 
-def test_every_real_pair_with_every_relation_is_read_back(pairs) -> None:
-    names = {(triple.s, triple.o) for item, _ in pairs for triple in item.triple_list}
+def test_every_real_pair_with_every_relation_is_read_back(joined) -> None:
+    names = {(triple.s, triple.o) for item, _ in joined for triple in item.triple_list}
     assert len(names) > 2000
     asked = 0
-    for (subject, object), relation in product(sorted(names), RELATIONS):
-        one = sample(["a", "b"], ["c"], (subject, relation, object))
+    for (subject_name, object_name), relation in product(sorted(names), RELATIONS):
+        one = sample(["a", "b"], ["c"], (subject_name, relation, object_name))
         for row in converse(one, 1):
-            assert read_question(row.question) == (row.task, row.subject, row.object) == (row.task, subject, object)
-            assert llava_record(row)["triple"] == {"s": subject, "o": object, "p": relation}
+            assert (row.subject, row.object) == (subject_name, object_name)
+            assert read_question(row.question) == (row.task, subject_name, object_name)
+            assert llava_record(row)["triple"] == {"s": subject_name, "o": object_name, "p": relation}
             asked += 1
     assert asked == 3 * len(names) * len(RELATIONS)
 
@@ -122,12 +127,12 @@ names = st.one_of(
 
 
 @given(st.sampled_from([1, 2, 3]), names, names)
-def test_any_names_are_read_back(task, subject, object) -> None:
-    assume(task == 1 or " and " not in f"{subject} ")  # the one limit, see below
-    assert read_question(question(task, subject, object)) == (task, subject, object)
+def test_any_names_are_read_back(task, subject_name, object_name) -> None:
+    assume(task == 1 or " and " not in f"{subject_name} ")  # the one limit, see below
+    assert read_question(question(task, subject_name, object_name)) == (task, subject_name, object_name)
 
 
-def test_the_one_limit_and_what_is_no_question() -> None:
+def test_a_subject_with_and_in_its_name_is_split_early_and_other_texts_are_refused() -> None:
     assert read_question(question(1, "salt and pepper", "table")) == (1, "salt and pepper", "table")
     assert read_question(question(2, "table", "salt and pepper")) == (2, "table", "salt and pepper")
     assert read_question(question(2, "salt and pepper", "table")) == (2, "salt", "pepper and table")
@@ -151,11 +156,11 @@ def test_the_one_limit_and_what_is_no_question() -> None:
         (["cup on box", "v2"], "v2", None),
     ],
 )
-def test_three_captions_by_hand(v1, v2, expected) -> None:
+def test_three_captions_are_chosen_in_the_order_of_their_forms(v1, v2, expected) -> None:
     assert three_captions(sample(v1, [v2, "never used"])) == expected
 
 
-def test_three_captions_of_the_real_files(real) -> None:
+def test_three_captions_of_the_real_files_differ_and_keep_the_order(real) -> None:
     there_is = re.compile(r"there (is|are)\b", re.IGNORECASE)
     verb = re.compile(r"\b(is|are|was|were|has|have|can)\b")
     enough = [one for one in real if three_captions(one)]
@@ -177,8 +182,8 @@ def test_three_captions_of_the_real_files(real) -> None:
     assert bare > 1000
 
 
-def test_formats_by_hand() -> None:
-    classify, first, second, three = converse(TRAIN)
+def test_both_formats_are_those_of_llava_and_trl() -> None:
+    classify, first, second, three = converse(TRAIN, 0)
     assert [row.answer for row in (classify, first, second)] == ["above", *TRAIN.captions_v1[::2]]
     assert llava_record(three) == {
         "id": "7#0/task3",
@@ -213,21 +218,39 @@ def test_formats_by_hand() -> None:
     assert count([classify, first, second]) == {"1": {"above": 1}, "2": {"above": 2}}
 
 
-def test_a_caption_goes_to_the_pair_it_names() -> None:
+def test_a_caption_goes_to_the_triple_whose_names_it_holds() -> None:
     one = sample(
         ["a cup on a box", "a Dog under the tree", "both"], ["v2"], ("cup", "on", "box"), ("dog", "under", "tree")
     )
-    asked = [row for row in converse(one) if row.task == 2]
+    asked = [row for row in converse(one, 0) if row.task == 2]
     assert [(row.id, row.subject, row.image) for row in asked] == [
         ("7#0/0", "cup", "images/7_0.jpg"),
         ("7#1/0", "dog", "images/7_1.jpg"),
         ("7#0/1", "cup", "images/7_0.jpg"),
     ]
-    assert [row.id for row in converse(one) if row.task == 1] == ["7#0", "7#1"]
+    assert [row.id for row in converse(one, 0) if row.task == 1] == ["7#0", "7#1"]
+
+
+@pytest.mark.parametrize("file", [False, True])
+@pytest.mark.parametrize("system_prompt", ["none", "vicuna"])
+def test_the_chat_template_gives_vicunas_format_joined_or_as_its_file_stands(system_prompt, file) -> None:
+    # As transformers renders it, https://github.com/lm-sys/FastChat's format with both end tokens written out.
+    source = Path(prompts.__file__).with_name("vicuna.jinja").read_text() if file else CHAT_TEMPLATE
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    render = partial(environment.from_string(source).render, bos_token="<s>", eos_token="</s>")
+    text, *blocks = "What is  on it?\n", {"type": "text", "text": "Where?"}, {"type": "image"}
+    system = "".join(f"{message['content']} " for message in messages("", system_prompt)[:-1])
+    asked = messages(text, system_prompt)
+    assert render(messages=asked, add_generation_prompt=True) == f"<s>{system}USER: {text} ASSISTANT:"
+    answered = [*asked, {"role": "assistant", "content": " on "}, {"role": "user", "content": blocks}]
+    assert (
+        render(messages=answered, add_generation_prompt=False)
+        == f"<s>{system}USER: {text} ASSISTANT:  on </s>USER: <image>\nWhere?"
+    )
 
 
 @given(st.text(), st.integers(1, 4))
-def test_sentences_of_any_answer(answer, number) -> None:
+def test_any_answer_is_split_into_the_number_of_sentences_asked_for(answer, number) -> None:
     found = sentences(answer, number)
     assert len(found) == number
     assert all(line == " ".join(line.split()) for line in found)
@@ -235,13 +258,13 @@ def test_sentences_of_any_answer(answer, number) -> None:
     assert sentences(" \n ".join(found), number) == found
 
 
-def test_pictures_of_the_real_files(real, pictures) -> None:
-    drawn = [(one, pair) for one in real for pair in one.triples]
-    assert len({pair.image for _, pair in drawn}) == len(drawn) == 3138
-    for one, pair in drawn[::100]:
-        with Image.open(pictures / pair.image) as picture:
+def test_every_real_triple_has_a_picture_with_its_own_boxes(real, pictures) -> None:
+    pictured = [(one, triple) for one in real for triple in one.triples]
+    assert len({triple.image for _, triple in pictured}) == len(pictured) == 3138
+    for one, triple in pictured[::100]:
+        with Image.open(pictures / triple.image) as picture:
             assert picture.size == one.size
-            top, bottom, left, _ = pair.subject_bbox
+            top, bottom, left, _ = triple.subject_bbox
             red, green, blue = picture.convert("RGB").getpixel((left, (top + bottom) // 2))
         assert red > 200
         assert max(green, blue) < 90
@@ -279,7 +302,7 @@ def test_a_canvas_holds_its_boxes_and_no_smaller_one_does(found, margin) -> None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (6000, 1), (1, 6000), (2, 3)])
-def test_extreme_shapes(size) -> None:
+def test_boxes_are_drawn_on_pictures_of_extreme_shapes(size) -> None:
     whole = (0, size[1], 0, size[0])
     drawn = draw_boxes(empty_canvas(size), whole, (0, 1, 0, 1), width=0.2)
     assert drawn.size == size
@@ -305,7 +328,8 @@ def test_ids_that_are_no_file_names_keep_their_own_pictures(tmp_path) -> None:
         Item.model_validate({"img_id": img_id, "triple_list": [triple], "captions": ["a  cup "]})
         for img_id in ("a/b", "a b", "a_b", "../x")
     ]
-    made = list(samples.build([(item, item) for item in items], None, {}, True, 0.1, 0, target=tmp_path / "samples"))
+    settings = Convert(system_prompt="none", draw_boxes=True, box_width=0.1, canvas_margin=0.0, task2_captions=0)
+    made = list(samples.build([Versions(item, item) for item in items], None, settings, tmp_path / "samples"))
     assert len({one.triples[0].image for one in made}) == len(items)
     assert len(list((tmp_path / "samples/images").iterdir())) == len(items)
     assert [path.name for path in tmp_path.iterdir()] == ["samples"]

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import Convert
 from vsd_utils.data import samples
-from vsd_utils.data.annotations import Item
+from vsd_utils.data.annotations import Item, Versions
 from vsd_utils.data.photos import index_photos, open_photo, photo_of, photo_size, same_pictures
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
@@ -67,9 +68,8 @@ def test_the_boxes_are_drawn_on_the_photo_as_it_is_shown(tmp_path) -> None:
     corner(size=(80, 60)).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "7.jpg", exif=exif, quality=95)
     triple = {"s": "cup", "o": "box", "p": "on", "s_bbox": [0, 20, 60, 80], "o_bbox": [40, 60, 0, 20]}
     item = Item.model_validate({"img_id": "7", "triple_list": [triple], "captions": ["a cup"]})
-    (made,) = samples.build(
-        [(item, item)], tmp_path, index_photos(tmp_path), True, 0.02, 0, target=tmp_path / "samples"
-    )
+    settings = Convert(system_prompt="none", draw_boxes=True, box_width=0.02, canvas_margin=0.0, task2_captions=0)
+    (made,) = samples.build([Versions(item, item)], index_photos(tmp_path), settings, tmp_path / "samples")
     assert made.size == (80, 60)
     with Image.open(tmp_path / "samples" / made.triples[0].image) as drawn:
         assert near(at(drawn, (3, 3)), RED, 40)  # the photo's own square, still in the upper left corner
@@ -104,7 +104,7 @@ def test_transparent_parts_are_white(tmp_path) -> None:
     assert at(open_photo(tmp_path / "rgba.png"), (23, 3)) == (127, 127, 127)
 
 
-def test_every_kind_of_pixels(tmp_path) -> None:
+def test_every_kind_of_pixels_is_shown_as_viewers_do(tmp_path) -> None:
     ramp = np.linspace(0, 65535, 40).round().astype(np.uint16)
     Image.fromarray(np.tile(ramp, (24, 1))).save(tmp_path / "grey16.png")
     shown = np.asarray(open_photo(tmp_path / "grey16.png"))
@@ -123,7 +123,7 @@ def test_every_kind_of_pixels(tmp_path) -> None:
     assert near(at(open_photo(tmp_path / "print.jpg"), (36, 20)), WHITE)
 
 
-def test_the_first_frame_of_an_animation(tmp_path) -> None:
+def test_of_an_animation_the_first_frame_is_shown(tmp_path) -> None:
     frames = [Image.new("RGB", (40, 24), colour) for colour in (RED, GREEN, BLUE)]
     for name in ("a.gif", "a.webp", "a.png"):
         options = {"lossless": True} if name == "a.webp" else {}
@@ -189,7 +189,7 @@ def jpeg() -> bytes:
 BROKEN = {
     # content; what is said of it; whether its header tells
     "empty.jpg": (b"", "it is empty", True),
-    "page.jpg": (b"<html>gone</html>", "no JPEG, PNG, WebP, GIF or BMP", True),
+    "page.jpg": (b"<html>gone</html>", "not a JPEG, PNG, WebP, GIF or BMP", True),
     "cut.jpg": (jpeg()[:-400], "truncated", False),
     "cut.png": (png(40, 24)[:-30], "cannot be read as an image", False),
     "short.png": (png(4000, 2400), "cannot be read as an image", False),
@@ -197,7 +197,7 @@ BROKEN = {
     "long.png": (png(70_000, 10), "a side of more than 65,500", True),
     "text.png": (png(40, 24, (b"zTXt", b"a\0\0" + zlib.compress(b"a" * 2**24))), "cannot be read as an image", True),
     "chunk.png": (png(40, 24).replace(b"IDAT", b"IDA\xff"), "cannot be read as an image", True),
-    "float.jpg": (None, "no JPEG, PNG, WebP, GIF or BMP", True),  # a TIFF of floats, which no browser shows
+    "float.jpg": (None, "not a JPEG, PNG, WebP, GIF or BMP", True),  # a TIFF of floats, which no browser shows
 }
 
 
@@ -251,25 +251,23 @@ def test_photos_are_found_by_id(tmp_path) -> None:
         "nyu_0007": "nyu_0007.PNG",
     }
     index = index_photos(photos)
-    assert {name: photo_of(name, photos, index) for name in wanted} == {
-        name: photos / place for name, place in wanted.items()
-    }
+    assert {name: photo_of(name, index) for name in wanted} == {name: photos / place for name, place in wanted.items()}
     with pytest.raises(VsdError, match=r"img_id 'notes': no photo of this name \(or with .jpg, .*\) in .*photos"):
-        photo_of("notes", photos, index)
+        photo_of("notes", index)
     with pytest.raises(VsdError, match=r"nowhere: no such folder of photos. Set fetch.photos"):
         index_photos(tmp_path / "nowhere")
 
     # A copy is no conflict, another picture is, but only for who wants it.
     (elsewhere / "1.png").write_bytes((photos / "VG_100K" / "1.jpg").read_bytes())
-    assert photo_of("1", photos, index_photos(photos)) == photos / "VG_100K/1.jpg"
+    assert photo_of("1", index_photos(photos)) == photos / "VG_100K/1.jpg"
     (elsewhere / "1.png").write_text("another")
     index = index_photos(photos)
-    assert photo_of("2345", photos, index) == photos / "VG_100K_2/2345.jpg"
+    assert photo_of("2345", index) == photos / "VG_100K_2/2345.jpg"
     with pytest.raises(VsdError, match=r"both VG_100K/1.jpg and VG_100K_2/1.png could be the photo of '1'. Keep one"):
-        photo_of("1", photos, index)
+        photo_of("1", index)
 
 
-def test_pictures_that_stand_for_several_ids(tmp_path) -> None:
+def test_photos_with_the_same_bytes_are_grouped(tmp_path) -> None:
     paths: dict[str, Path] = {}
     for name, content in {"a": "gone", "b": "here", "c": "gone", "d": "else", "e": "longer"}.items():
         paths[name] = tmp_path / f"{name}.jpg"

@@ -32,7 +32,7 @@ from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.conversations import Conversation, training_row
 from vsd_utils.data.images import draw_boxes
 from vsd_utils.data.prompts import TASKS, messages, question
-from vsd_utils.data.samples import Pair, Sample
+from vsd_utils.data.samples import PicturedTriple, Sample
 from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
 from vsd_utils.finetune.dataset import image_rows, show_mask
@@ -93,7 +93,7 @@ def samples() -> list[Sample]:
     made = []
     for index in range(18):
         scene = compose_scene(0, "test", index)
-        pair = Pair(
+        pair = PicturedTriple(
             subject=scene.subject,
             object=scene.object,
             relation=scene.relation,

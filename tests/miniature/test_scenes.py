@@ -12,29 +12,21 @@ from scipy.stats import chi2_contingency, chisquare, f_oneway
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.paths import annotation_file
-from vsd_utils.data.annotations import RELATIONS, load_pairs
+from vsd_utils.data.annotations import RELATIONS, load_versions
 from vsd_utils.metrics.relation_checker import states_relation
-from vsd_utils.miniature.scenes.layout import holding
+from vsd_utils.miniature.scenes.dataset import captions, write_split
+from vsd_utils.miniature.scenes.layout import relations_shown
 from vsd_utils.miniature.scenes.objects import OBJECTS
-from vsd_utils.miniature.scenes.pen import Box, Pen
+from vsd_utils.miniature.scenes.pen import Pen, SceneBox
 from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
-from vsd_utils.miniature.scenes.scene import (
-    Scene,
-    captions,
-    compose,
-    draw_object,
-    draw_pair,
-    draw_subject,
-    render,
-    write_split,
-)
+from vsd_utils.miniature.scenes.scene import Scene, compose, draw_object, draw_pair, draw_subject, render
 from vsd_utils.miniature.scenes.subjects import SUBJECTS
 
 KEY = (255, 0, 255)  # no drawing has this colour
 scenes = st.builds(compose, st.integers(0, 2**32), st.sampled_from(["train", "val", "test"]), st.integers(0, 10**6))
 
 
-def boxes(top: int, left: int) -> st.SearchStrategy[Box]:
+def boxes(top: int, left: int) -> st.SearchStrategy[SceneBox]:
     corner, size = st.tuples(st.integers(0, top), st.integers(0, left)), st.tuples(*[st.integers(1, 120)] * 2)
     return st.builds(lambda at, by: (at[0], at[0] + by[0], at[1], at[1] + by[1]), corner, size)
 
@@ -61,20 +53,20 @@ def visible_share(scene: Scene) -> tuple[float, float]:
     Of a container that holds the subject only the front is meant; its opening is behind what is in it.
     """
     part = "front" if scene.relation == "in" else "all"
-    subject = drawn(lambda draw, scale: draw_subject(draw, scene, scale))
-    object = drawn(lambda draw, scale: draw_object(draw, scene, scale, part=part))
+    subject_alone = drawn(lambda draw, scale: draw_subject(draw, scene, scale))
+    object_alone = drawn(lambda draw, scale: draw_object(draw, scene, scale, part=part))
     pair = drawn(lambda draw, scale: draw_pair(draw, scene, scale))
-    both = covered(subject) & covered(object)
+    both = covered(subject_alone) & covered(object_alone)
     if not both.any():
         return 0, 0
-    same_subject, same_object = ((pair == alone).all(axis=2)[both].mean() for alone in (subject, object))
+    same_subject, same_object = ((pair == alone).all(axis=2)[both].mean() for alone in (subject_alone, object_alone))
     return same_subject, same_object
 
 
 @settings(max_examples=400, deadline=None)
 @given(scenes)
 def test_the_boxes_of_a_scene_show_its_relation_and_no_other(scene):
-    assert holding(scene.subject_bbox, scene.object_bbox) == (scene.relation,)
+    assert relations_shown(scene.subject_bbox, scene.object_bbox) == (scene.relation,)
     for ymin, ymax, xmin, xmax in (scene.subject_bbox, scene.object_bbox):
         assert 0 <= ymin < ymax <= HEIGHT
         assert 0 <= xmin < xmax <= WIDTH
@@ -82,22 +74,22 @@ def test_the_boxes_of_a_scene_show_its_relation_and_no_other(scene):
 
 @settings(max_examples=2000, deadline=None)
 @given(boxes(130, 200), boxes(130, 200))
-def test_no_two_relations_hold_of_any_two_boxes(subject, object):
-    assert len(holding(subject, object)) <= 1
+def test_no_two_relations_hold_of_any_two_boxes(subject_bbox, object_bbox):
+    assert len(relations_shown(subject_bbox, object_bbox)) <= 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(scenes)
 def test_the_right_one_of_the_two_hides_the_other(scene):
-    subject, object = visible_share(scene)
+    seen_subject, seen_object = visible_share(scene)
     if scene.front == "subject":
-        assert subject > 0.99
-        assert object < 0.9
+        assert seen_subject > 0.99
+        assert seen_object < 0.9
     elif scene.front == "object":
-        assert object > 0.99
-        assert subject < 0.9
+        assert seen_object > 0.99
+        assert seen_subject < 0.9
     else:
-        assert (subject, object) == (0, 0)
+        assert (seen_subject, seen_object) == (0, 0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -179,12 +171,12 @@ def test_every_caption_states_the_relation(scene):
     assert len(long[0]) > len(short[0])
 
 
-def test_articles():
+def test_a_name_that_begins_with_a_vowel_takes_an():
     apple = next(scene for index in range(300) if (scene := compose(0, "val", index)).subject == "apple")
     assert f"there is an apple {apple.relation} the {apple.object}." in captions(apple)[0]
 
 
-def test_one_form_of_the_long_caption_for_a_relation():
+def test_the_long_caption_has_one_form_for_each_relation():
     forms: dict[str, set[str]] = {}
     for index in range(180):
         scene = compose(3, "test", index)
@@ -222,7 +214,7 @@ def test_a_written_data_set_is_in_the_authors_format_and_the_same_every_time(tmp
     assert len(pictures) == len(set(pictures)) == 60
     root, images = tmp_path / "one" / "annotations", tmp_path / "one" / "images"
     v1, v2 = (annotation_file(version, "val", root) for version in (1, 2))
-    pairs = load_pairs(v1, v2)
+    pairs = load_versions(v1, v2)
     assert len(pairs) == 20
     first = read_json(v1)[0]
     scene = compose(5, "val", 0)

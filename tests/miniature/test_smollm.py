@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from vsd_utils.commands.prepare_models import prepare_refiner
+from vsd_utils.commands.prepare_models import point_to, prepare_refiner
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.params import Base, Refiner
 from vsd_utils.miniature.smollm import convert
-from vsd_utils.models.checkpoint import Pointer, read_pointer, write_pointer
+from vsd_utils.models.checkpoint import Pointer, location, read_pointer, write_pointer
 from vsd_utils.refine.local_model import end_tokens, load
 
 TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "a", "b", "l", "1", "2", "Ġ", "al", "Ġb", "ĠĠ"]
@@ -118,27 +119,43 @@ def test_a_changed_file_is_not_loaded(converted, tmp_path):
         load(tmp_path, "float32", "none", "cpu")
 
 
-def test_hub_model_is_only_pointed_to(tmp_path):
-    prepare_refiner("hub", "Qwen/Qwen2-7B-Instruct", "f2826a00ceef68f0f2b946d945ecc0477ce4450c", tmp_path)
+def settings(source: str, name: str | None = None, revision: str | None = None) -> Refiner:
+    return Refiner(source=source, name=name, revision=revision, billions=7.0)
+
+
+def test_a_hub_model_is_only_pointed_to(tmp_path):
+    revision = "f2826a00ceef68f0f2b946d945ecc0477ce4450c"
+    prepare_refiner(settings("hub", "Qwen/Qwen2-7B-Instruct", revision), tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.json"]
-    assert read_pointer(tmp_path).name_or_path == "Qwen/Qwen2-7B-Instruct"
-    with pytest.raises(VsdError, match="revision is empty"):
-        prepare_refiner("hub", "Qwen/Qwen2-7B-Instruct", None, tmp_path)
+    assert location(tmp_path) == ("Qwen/Qwen2-7B-Instruct", revision)
+    with pytest.raises(ValueError, match="revision must be a full commit hash"):
+        settings("hub", "Qwen/Qwen2-7B-Instruct")
 
 
-def test_folder_of_the_user(converted, tmp_path):
-    prepare_refiner("folder", str(converted), None, tmp_path)
+def test_a_folder_of_the_user_is_loaded(converted, tmp_path):
+    prepare_refiner(settings("folder", str(converted)), tmp_path)
     assert load(tmp_path, "float32", "none", "cpu")[0].config.hidden_size == WIDTH
-    prepare_refiner("folder", str(tmp_path / "absent"), None, tmp_path)
-    with pytest.raises(VsdError, match="no folder"):
-        load(tmp_path, "float32", "none", "cpu")
+
+
+@pytest.mark.parametrize(("section", "kind"), [("base", Base), ("refiner", Refiner)])
+def test_both_models_folders_are_treated_alike(section, kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my model").mkdir()
+    sizes = {"tiny": None} if kind is Base else {}
+    there = kind(source="folder", name="~/my model", revision=None, billions=7.0, **sizes)
+    with pytest.raises(VsdError, match=rf"my model: no config\.json there\. Set {section}\.name to the folder"):
+        point_to(there, section, tmp_path)
+    (tmp_path / "my model" / "config.json").write_text("{}")
+    point_to(there, section, tmp_path)
+    assert read_pointer(tmp_path).name_or_path == "~/my model"  # as it was written, for other machines
+    assert location(tmp_path) == (str(tmp_path / "my model"), None)
 
 
 @pytest.fixture
 def folder(converted, tmp_path):
     """A folder of the user with a model, and a pointer to it beside; tests spoil the model."""
     shutil.copytree(converted, tmp_path / "model", ignore=shutil.ignore_patterns("model.json"))
-    prepare_refiner("folder", str(tmp_path / "model"), None, tmp_path / "refiner")
+    prepare_refiner(settings("folder", str(tmp_path / "model")), tmp_path / "refiner")
     return tmp_path / "refiner"
 
 
@@ -196,7 +213,7 @@ def test_offline_download_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(VsdError, match=r"(?s)could not be downloaded.*refiner\.source"):
-        prepare_refiner("package", None, None, tmp_path / "model")
+        prepare_refiner(settings("package"), tmp_path / "model")
     with pytest.raises(VsdError, match="run the stage"):
         load(tmp_path / "model", "float32", "none", "cpu")
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vsd_utils.common.files import write_json
 from vsd_utils.data.annotations import RELATIONS, Item
-from vsd_utils.data.samples import Pair, Sample
+from vsd_utils.data.samples import PicturedTriple, Sample
 from vsd_utils.evaluate.scores import (
     Evaluation,
     References,
@@ -27,7 +27,8 @@ BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
 IMAGES = "abcdef"
 NOTE = (
     "Profile paper with fetch.annotations=/data/$one/" + "W" * 200 + "/vsd, finetune.quantization=4bit, "
-    "finetune.per_device_train_batch_size=1, finetune.gradient_accumulation_steps=16, finetune.r=8. Data: VSD annotations (the authors' files, "
+    "finetune.per_device_train_batch_size=1, finetune.gradient_accumulation_steps=16, finetune.r=8. "
+    "Data: VSD annotations (the authors' files, "
     "the authors' splits; photos); 5,855 test images. Base model: llava-hf/llava-v1.6-vicuna-13b-hf at e66fcaaa7d; "
     "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0; code 0123456789, parameters 0123456789 (SHA-256)."
 )
@@ -189,7 +190,7 @@ def test_pictures_keep_their_colours_and_long_sentences_their_place(tmp_path) ->
     for name, size in zip("abcd", [(300, 200), (150, 400), (640, 200), (200, 200)], strict=True):
         assert photo(tmp_path / f"{name}.png", size) > 10_000
         boxes = {"subject_bbox": (0, 5, 0, 5), "object_bbox": (5, 9, 5, 9)}
-        pair = Pair(subject="a $5 bill " + name, object="t.v. $", relation="on", image=f"{name}.png", **boxes)
+        pair = PicturedTriple(subject="a $5 bill " + name, object="t.v. $", relation="on", image=f"{name}.png", **boxes)
         long = f"there is a man in a $20 shirt who stands {'very ' * 12}far to the left of the {'o' * 60} $ box {name}."
         samples.append(Sample(id=name, size=size, triples=(pair,), captions_v1=(long,), captions_v2=(long,)))
         scores[name] = {

@@ -24,7 +24,7 @@ from vsd_utils.common.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, u
 from vsd_utils.data.admission import Admission, left_out, source_files, survey
 from vsd_utils.data.annotations import SPLITS
 from vsd_utils.data.dataset_info import LEFT_OUT, SOURCE, describe
-from vsd_utils.miniature.scenes.scene import write_split
+from vsd_utils.miniature.scenes.dataset import write_split
 
 # Git blob ids of the authors' files (zhaoyucs/VSD at a1ff08a7c50c574592871d75a2a15b28a4d2ec5d, dataset/).
 AUTHORS_FILES = {
@@ -44,12 +44,12 @@ def fetch(params: Params) -> dict[str, Any]:
     ``fetch.skip_invalid`` leaves such images out.
     """
     settings = params.fetch
-    admitted = None if settings.source == "scenes" else _admit(settings)
+    admission = None if settings.source == "scenes" else _admit(settings)
     with replacing_folder(IMAGES) as images, replacing_folder(ANNOTATIONS) as annotations:
-        if admitted:
-            record = _take(settings, params.seed, admitted, annotations)
+        if admission:
+            record = _write_admitted(settings, params.seed, admission, annotations)
         else:
-            record = _render(settings, params.seed, annotations, images)
+            record = _render_scenes(settings, params.seed, annotations, images)
         written = sorted(annotations.glob("*/*.json"))
         record["files"] = {path.relative_to(annotations).as_posix(): sha256(path) for path in written}
         write_json(annotations / SOURCE, record)
@@ -57,13 +57,17 @@ def fetch(params: Params) -> dict[str, Any]:
 
 
 def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dict[str, str]:
-    """Assign every image to one split, at random by ``seed``; ``shares`` are the parts of train, val and test."""
+    """Assign every image to one split, at random by ``seed``: id -> split.
+
+    ``shares`` are the parts of train, val and test, in any unit.
+    """
     order = np.random.default_rng(seed).permutation(len(ids))
+    # Where each split ends in that order, (3,).
     ends = np.rint(np.cumsum(shares) / sum(shares) * len(ids)).astype(int)
     return {ids[index]: SPLITS[int(np.searchsorted(ends, place, side="right"))] for place, index in enumerate(order)}
 
 
-def _render(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
+def _render_scenes(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
     assert settings.scenes is not None, "the schema asks for it"
     counts = settings.scenes.model_dump()
     with ProcessPoolExecutor(max_workers=len(SPLITS), initializer=lifetime.end_with_parent) as pool:
@@ -75,30 +79,34 @@ def _render(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict
 
 
 def _admit(settings: Fetch) -> Admission:
-    admitted, problems = survey(settings, every_pixel=True)
+    admission, problems = survey(settings, every_pixel=True)
     if problems:
         raise VsdError("\n".join(problems))
-    return admitted
+    return admission
 
 
-def _take(settings: Fetch, seed: int, admitted: Admission, target: Path) -> dict[str, Any]:
+def _write_admitted(settings: Fetch, seed: int, admission: Admission, target: Path) -> dict[str, Any]:
+    """Write the six files of the images that can be used, and ``left_out.json``; returns what ``source.json`` says."""
     files = source_files(settings)
     folder = user_path(str(settings.annotations))
-    splits = admitted.pairs
+    splits = admission.usable
     if settings.own_split:
-        (pairs,) = splits.values()
+        (images,) = splits.values()
         shares = settings.shares
-        ids = sorted(first.img_id for first, _ in pairs)
-        where = split_images(ids, (shares.train, shares.val, shares.test), seed)
-        splits = {split: [pair for pair in pairs if where[pair[0].img_id] == split] for split in SPLITS}
+        ids = sorted(versions.v1.img_id for versions in images)
+        split_of = split_images(ids, (shares.train, shares.val, shares.test), seed)
+        splits = {split: [versions for versions in images if split_of[versions.v1.img_id] == split] for split in SPLITS}
         if not all(splits.values()):
-            raise VsdError(f"{len(pairs)} images are too few for three splits with these fetch.shares: {shares}")
-    rows = left_out(admitted, settings)
-    for split, pairs in splits.items():
+            raise VsdError(
+                f"{len(images)} images are too few for three splits with these fetch.shares: {shares}. "
+                "Use more images or more even shares."
+            )
+    rows = left_out(admission, settings)
+    for split, images in splits.items():
         for version in (1, 2):
             copy = annotation_file(version, split, target)
             if settings.own_split or rows[split]:
-                write_json(copy, [pair[version - 1].model_dump(mode="json") for pair in pairs])
+                write_json(copy, [versions[version - 1].model_dump(mode="json") for versions in images])
             else:  # as it is, so that its digest still says whose it is
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(files[split][version - 1], copy)
@@ -112,27 +120,27 @@ def _take(settings: Fetch, seed: int, admitted: Admission, target: Path) -> dict
             for paths in files.values()
             for path in paths
         ),
-        "images": {split: len(pairs) for split, pairs in splits.items()},
-        "left_out": {split: len(found) for split, found in rows.items()},
+        "images": {split: len(images) for split, images in splits.items()},
+        "left_out": {split: len(split_rows) for split, split_rows in rows.items()},
     }
 
 
 def git_blob(path: Path) -> str:
-    """The id that git gives a file's content (``git hash-object``)."""
+    """Compute the id that git gives a file's content (``git hash-object``)."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take none."""
+    """Take no arguments."""
 
 
 def run(given: argparse.Namespace) -> int:
     """Run the stage and say what was fetched."""
     params = load()
     with stage.running("fetch"):
-        made = fetch(params)
-    print(f"{describe(made)}: {made['images']} images")
-    if count := sum(made["left_out"].values()):
+        record = fetch(params)
+    print(f"{describe(record)}: {record['images']} images")
+    if count := sum(record["left_out"].values()):
         print(f"left out: {count:,} images that cannot be used; {ANNOTATIONS / LEFT_OUT} says why")
     return 0

@@ -1,6 +1,6 @@
 """Look for all that a run needs and does not have, at once and before any work.
 
-    python -m vsd_utils.commands.preflight
+    vsd preflight
 
 The first stage. Others depend on what it writes, ``data/preflight.json``: ``{"missing": []}`` and nothing else, so
 that it runs before them and its bytes never make them run again.
@@ -22,13 +22,14 @@ BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit wi
 ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA parameter, in float32
 ACTIVATION_GIB = {True: 2.0, False: 16.0}  # a row of one five-tile image, with and without recomputation
 LORA_PER_RANK = 3_911_680  # LoRA parameters of Vicuna-13B for each rank: 500,695,040 at rank 128
-SAMPLE_BYTES = 150_000  # a photo with boxes drawn on it
+PICTURE_BYTES = 150_000  # a photo with boxes drawn on it
+TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
 
 def problems(params: Params) -> list[str]:
-    """Everything missing: annotations, photos, models, disk space, GPU memory, a commit. Empty when the run can start.
+    """List everything missing: annotations, photos, models, disk space, GPU memory, a commit.
 
-    The user's files are opened, photos as far as their headers go.
+    Empty when the run can start. The user's files are opened, photos as far as their headers go.
     """
     settings = params.fetch
     data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
@@ -57,11 +58,14 @@ def _models(params: Params) -> list[str]:
 
 def _disk(params: Params) -> list[str]:
     weights = sum(2e9 * model.billions for model in (params.base, params.refiner) if model.source == "hub")
-    pictures = SAMPLE_BYTES * 30_000 if params.fetch.photos else 0
+    pictures = PICTURE_BYTES * TRIPLES if params.fetch.photos else 0
     needed, free = (weights + pictures) / 1e9, shutil.disk_usage(ROOT).free / 1e9
     if needed <= free:
         return []
-    return [f"{ROOT}: {free:.0f} GB free, about {needed:.0f} GB needed for model weights and drawn pictures"]
+    return [
+        f"{ROOT}: {free:.0f} GB free, about {needed:.0f} GB needed for model weights and pictures with boxes. Make "
+        "room, or move the checkout to a larger disk"
+    ]
 
 
 def _gpu(params: Params) -> list[str]:
@@ -93,6 +97,7 @@ def _commit() -> list[str]:
 
 
 def _gpu_gib() -> float:
+    """Read the memory of the largest NVIDIA GPU in GiB; 0 without one."""
     import pynvml
 
     try:
@@ -112,7 +117,7 @@ def check(params: Params, target: Path = PREFLIGHT) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take none."""
+    """Take no arguments."""
 
 
 def run(given: argparse.Namespace) -> int:

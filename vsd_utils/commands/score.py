@@ -33,7 +33,7 @@ INCOMPLETE = 3  # exit status when a score that was asked for could not be compu
 
 
 def score_table(scores: dict[str, Any]) -> Table:
-    """The table that the command prints: score, value, 95 % interval, what it is."""
+    """Build the table that the command prints: score, value, 95 % interval, what it is."""
     table = Table(
         "score", title_justify="left", title="0 to 100; [95 % bootstrap interval over images]", pad_edge=False
     )
@@ -101,9 +101,11 @@ def run(given: argparse.Namespace) -> int:
     if not given.task12 and not given.task3:
         raise VsdError("nothing to score: give --task12, --task3 or both")
     if given.resamples < 1 or given.heap_gb <= 0:
-        raise VsdError("--resamples and --heap-gb must be positive")
+        raise VsdError(
+            f"--resamples {given.resamples}, --heap-gb {given.heap_gb}: both must be positive. Or leave them out"
+        )
     if not given.output.name:
-        raise VsdError("--output: is no file's name")
+        raise VsdError("--output: is not the name of a file. Name the JSON file that the scores go to")
     files = list(filter(None, (given.task12, given.task3, given.references_v1, given.references_v2)))
     for output in (given.output, items_file(given.output)):
         check_output(output, files)

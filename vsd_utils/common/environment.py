@@ -31,7 +31,7 @@ PASSED = {
 
 
 def fixed() -> dict[str, str]:
-    """Variables that are the same in every run."""
+    """List the variables that are the same in every run."""
     return {
         "LC_ALL": "C.UTF-8",
         "LANG": "C.UTF-8",

@@ -45,7 +45,7 @@ def end_with_parent() -> None:
 
 
 def bound(command: Sequence[str]) -> list[str]:
-    """The command line that runs ``command`` so that it ends when the process that starts it does."""
+    """Build the command line that runs ``command`` so that it ends when the process that starts it does."""
     return [sys.executable, "-I", __file__, str(os.getpid()), *command]
 
 

@@ -47,7 +47,7 @@ SETTINGS = WORK / "settings"  # what IPython and matplotlib would keep in, and r
 
 
 def annotation_file(version: int, split: str, root: Path = ANNOTATIONS) -> Path:
-    """Path of one annotation file, named as the VSD authors name it (``zhaoyucs/VSD``, ``dataset/``)."""
+    """Build the path of one annotation file, named as the VSD authors name it (``zhaoyucs/VSD``, ``dataset/``)."""
     return root / ("VSDv1" if version == 1 else "VSDv2") / (f"{split}.json" if version == 1 else f"newvsd_{split}.json")
 
 

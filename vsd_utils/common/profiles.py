@@ -25,7 +25,7 @@ PROFILES = ("mini", "boxes", "paper", "smoke")
 
 
 def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
-    """What Hydra makes of ``conf/`` and overrides such as ``profile=smoke`` or ``finetune.max_steps=2``.
+    """Compose ``conf/`` and overrides as Hydra does, such as ``profile=smoke`` or ``finetune.max_steps=2``.
 
     A path may be written as it is, with blanks, brackets or ``=``. Raises ``VsdError`` for a profile or a name that is
     not there or has another name now. Values are checked by ``Params`` only.
@@ -50,7 +50,7 @@ def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
 
 
 def overrides(params: Params, conf: Path = CONF) -> list[str]:
-    """Where ``params`` differs from its profile in ``conf/``: ``["finetune.r=8", ...]``, for ``compose``.
+    """List where ``params`` differs from its profile, for ``compose``: ``["finetune.r=8", ...]``.
 
     A name that the profile lacks, of a further field, has a ``+`` before it.
     """
@@ -98,7 +98,7 @@ _comparing = False
 
 
 def _readable(override: str) -> str:
-    """The override with its value in quotes, where Hydra's grammar cannot read it as it stands: paths, mostly."""
+    """Put the override's value in quotes where Hydra's grammar cannot read it as it stands: paths, mostly."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -112,7 +112,7 @@ def _readable(override: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """As Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
+    """Write a value as Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.IGNORECASE | re.ASCII):

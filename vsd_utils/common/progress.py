@@ -19,17 +19,17 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Meter:
-    """A line about every 15 seconds: how much is done, how long the rest will take."""
+    """Print a line about every 15 seconds: how much is done, how long the rest will take."""
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
-        """``done`` of ``total`` were finished before, by a run that was killed."""
+        """Take the number of steps in all, and how many were ``done`` before, by a run that was killed."""
         self.name, self.total, self.first = name, total, done
         self.start = self.shown = time.monotonic()
         if done:
             self._print(f"{name}: goes on after {done} of {total}")
 
     def at(self, done: int) -> None:
-        """Say that ``done`` are finished by now."""
+        """Say that ``done`` steps are finished by now."""
         now = time.monotonic()
         if now - self.shown >= SECONDS_BETWEEN_LINES and done > self.first:
             self.shown = now
@@ -41,7 +41,7 @@ class Meter:
 
 
 def steps(work: Iterable[Step], name: str, total: int, done: int = 0) -> Iterator[Step]:
-    """Pass ``work`` on, item by item, and show how far it is."""
+    """Pass ``work`` on, step by step, and show how far it is."""
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:

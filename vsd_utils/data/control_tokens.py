@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from vsd_utils.common.errors import VsdError, listed
 from vsd_utils.common.paths import BASE_MODEL, annotation_file
-from vsd_utils.data.annotations import Item
+from vsd_utils.data.annotations import Item, Versions
 
 # <image> </s> <|im_end|> <start_of_turn> <0x0A>; [INST] [/INST] [gMASK] [CLS]. Blanks stand in none of them.
 _FORMS = re.compile(r"<[^<>\s]{0,40}\w[^<>\s]{0,40}>|\[/?[A-Za-z]?[A-Z][A-Z_]+\]")
@@ -36,32 +36,33 @@ def item_texts(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def control_ids(tokenizer: Tokenizer) -> dict[int, str]:
-    """Ids of a tokenizer's special and added tokens, without mere white space, and the tokens themselves."""
+    """Map the ids of a tokenizer's special and added tokens to the tokens, without those of mere white space."""
     added = tokenizer.get_added_tokens_decoder()
-    return {id: token.content for id, token in added.items() if token.special or token.content.strip()}
+    return {number: token.content for number, token in added.items() if token.special or token.content.strip()}
 
 
-def check(pairs: Mapping[str, Sequence[tuple[Item, Item]]], base: Path = BASE_MODEL) -> None:
+def check(splits: Mapping[str, Sequence[Versions]], base: Path = BASE_MODEL) -> None:
     """Raise ``VsdError`` for every text of the splits that the base model's tokenizer reads as a control token.
 
-    ``pairs`` are the annotations of both versions by split, as ``annotations.load_pairs`` reads them.
+    ``splits`` are the annotations of both versions by split, as ``annotations.load_versions`` reads them; ``base`` is
+    the folder with ``tokenizer.json``.
     """
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     control = control_ids(tokenizer)
     texts = [
         (f"{annotation_file(version, split)}, img_id {item.img_id!r}: {field}", text)
-        for split, rows in pairs.items()
-        for row in rows
-        for version, item in zip((1, 2), row, strict=True)
+        for split, joined in splits.items()
+        for versions in joined
+        for version, item in zip((1, 2), versions, strict=True)
         for field, text in item_texts(item)
     ]
     encoded = tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
     problems = [
-        f"{place}: {text!r} holds {control[id]!r}, a control token of the base model. Take it out of the annotations "
-        "that fetch reads."
+        f"{place}: {text!r} holds {control[token]!r}, a control token of the base model. Take it out of the "
+        "annotations that fetch reads."
         for (place, text), encoding in zip(texts, encoded, strict=True)
-        for id in encoding.ids
-        if id in control
+        for token in encoding.ids
+        if token in control
     ]
     if problems:
         raise VsdError(listed(problems))

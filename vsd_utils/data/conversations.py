@@ -14,13 +14,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from vsd_utils.data.prompts import IMAGE, SENTENCE_BREAK, messages, question
-from vsd_utils.data.samples import Pair, Sample
+from vsd_utils.data.samples import PicturedTriple, Sample
 
 _VERBS = frozenset({"is", "are", "was", "were", "has", "have", "can"})
 
 
 class Conversation(BaseModel):
-    """One question about one pair in one picture, with its answer. ``id`` is the triple's, the task's and a count."""
+    """Hold one question about one pair in one picture, with its answer.
+
+    ``id`` is the triple's; where task 2 asks several times about one triple, with a count: ``7#0/2``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,34 +37,44 @@ class Conversation(BaseModel):
     answer: str
 
 
-def converse(sample: Sample, task2_captions: int = 0) -> Iterator[Conversation]:
-    """The conversations of one image; at most ``task2_captions`` of task 2, 0 meaning one for each distinct caption."""
-    for number, pair in enumerate(sample.triples):
-        yield _conversation(sample.triple_id(number), 1, pair, pair.relation)
-    counts: Counter[int] = Counter()
+def converse(sample: Sample, task2_captions: int) -> Iterator[Conversation]:
+    """Yield the conversations of one image, task by task.
+
+    ``task2_captions`` limits those of task 2; 0 means one for each distinct VSDv1 caption.
+    """
+    for number, triple in enumerate(sample.triples):
+        yield _conversation(sample.triple_id(number), 1, triple, triple.relation)
+    asked_about: Counter[int] = Counter()
     for caption in _distinct(sample.captions_v1)[: task2_captions or None]:
-        number = _speaks_of(sample, caption)
-        yield _conversation(f"{sample.triple_id(number)}/{counts[number]}", 2, sample.triples[number], caption)
-        counts[number] += 1
-    if three := three_captions(sample):
-        yield _conversation(sample.triple_id(0), 3, sample.triples[0], SENTENCE_BREAK.join(three))
+        number = _triple_named_by(caption, sample)
+        yield _conversation(f"{sample.triple_id(number)}/{asked_about[number]}", 2, sample.triples[number], caption)
+        asked_about[number] += 1
+    if captions := three_captions(sample):
+        yield _conversation(sample.triple_id(0), 3, sample.triples[0], SENTENCE_BREAK.join(captions))
 
 
 def three_captions(sample: Sample) -> tuple[str, str, str] | None:
-    """The answer of task 3: bare phrase, "there is" sentence, VSDv2 sentence; None with fewer distinct captions."""
-    last = sample.captions_v2[0]
-    first_two = [caption for caption in _distinct(sample.captions_v1) if caption.lower() != last.lower()]
-    if len(first_two) < 2:
+    """Choose the answer of task 3: bare phrase, "there is" sentence, VSDv2 sentence; None with fewer distinct captions.
+
+    The order of forms is that of the one example in the figures of ``swordlidev/LLaVA-VSD``. Where an image has no
+    caption of a form, the nearest stands in its place.
+    """
+    # 1. The last sentence is the first VSDv2 caption; the other two are VSDv1 captions that differ from it.
+    v2_caption = sample.captions_v2[0]
+    v1_captions = [caption for caption in _distinct(sample.captions_v1) if caption.lower() != v2_caption.lower()]
+    if len(v1_captions) < 2:
         return None
-    forms = [_form(caption) for caption in first_two]
+    # 2. The barest of these; of several the first.
+    forms = [_form(caption) for caption in v1_captions]
     barest = forms.index(min(forms))
-    others = [number for number in range(len(forms)) if number != barest]
-    fullest = max(others, key=lambda number: (forms[number], -number))
-    return first_two[barest], first_two[fullest], last
+    # 3. Of the rest the one nearest to "there is"; of several the first.
+    rest = [number for number in range(len(forms)) if number != barest]
+    fullest = max(rest, key=lambda number: (forms[number], -number))
+    return v1_captions[barest], v1_captions[fullest], v2_caption
 
 
 def llava_record(conversation: Conversation) -> dict[str, Any]:
-    """LLaVA's training format (``id``, ``image``, ``conversations``), and the triple that the answer is about."""
+    """Write a conversation in LLaVA's training format (``id``, ``image``, ``conversations``), with its triple."""
     return {
         "id": f"{conversation.id}/task{conversation.task}",
         "image": conversation.image,
@@ -75,7 +88,7 @@ def llava_record(conversation: Conversation) -> dict[str, Any]:
 
 
 def training_row(conversation: Conversation, system_prompt: str) -> dict[str, Any]:
-    """A prompt/completion row for TRL's ``SFTTrainer``; the image is a path, put before the question on loading."""
+    """Make a prompt/completion row for TRL's ``SFTTrainer``; its image is a path, put before the question later."""
     return {
         "id": f"{conversation.id}/task{conversation.task}",
         "image": conversation.image,
@@ -85,7 +98,7 @@ def training_row(conversation: Conversation, system_prompt: str) -> dict[str, An
 
 
 def count(conversations: Iterable[Conversation]) -> dict[str, dict[str, int]]:
-    """Conversations per task and relation: ``{"1": {"on": 3, ...}, ...}``."""
+    """Count conversations by task and relation: ``{"1": {"on": 3, ...}, ...}``."""
     counts = Counter((str(conversation.task), conversation.relation) for conversation in conversations)
     table: dict[str, dict[str, int]] = {}
     for (task, relation), number in sorted(counts.items()):
@@ -93,20 +106,21 @@ def count(conversations: Iterable[Conversation]) -> dict[str, dict[str, int]]:
     return table
 
 
-def _conversation(id: str, task: int, pair: Pair, answer: str) -> Conversation:
+def _conversation(conversation_id: str, task: int, triple: PicturedTriple, answer: str) -> Conversation:
     return Conversation(
-        id=id,
-        image=pair.image,
+        id=conversation_id,
+        image=triple.image,
         task=task,
-        subject=pair.subject,
-        object=pair.object,
-        relation=pair.relation,
-        question=question(task, pair.subject, pair.object),
+        subject=triple.subject,
+        object=triple.object,
+        relation=triple.relation,
+        question=question(task, triple.subject, triple.object),
         answer=answer,
     )
 
 
 def _distinct(captions: Iterable[str]) -> list[str]:
+    """Keep the first caption of those that differ only in case."""
     first: dict[str, str] = {}
     for caption in captions:
         first.setdefault(caption.lower(), caption)
@@ -114,25 +128,25 @@ def _distinct(captions: Iterable[str]) -> list[str]:
 
 
 def _form(caption: str) -> int:
-    """0 a bare phrase, 1 a sentence, 2 a sentence that begins with "there is"."""
+    """Tell the form of a caption: 0 a bare phrase, 1 a sentence, 2 a sentence that begins with "there is"."""
     words = caption.lower().split()
     if words[:1] == ["there"]:
         return 2
     return int(not _VERBS.isdisjoint(words))
 
 
-def _speaks_of(sample: Sample, caption: str) -> int:
-    """Number of the first triple both of whose names the caption holds; 0 where it names none."""
+def _triple_named_by(caption: str, sample: Sample) -> int:
+    """Find the number of the first triple both of whose names the caption holds; 0 where it names none."""
     return next(
         (
             number
-            for number, pair in enumerate(sample.triples)
-            if _names(caption, pair.subject) and _names(caption, pair.object)
+            for number, triple in enumerate(sample.triples)
+            if _holds(caption, triple.subject) and _holds(caption, triple.object)
         ),
         0,
     )
 
 
-def _names(caption: str, name: str) -> bool:
+def _holds(caption: str, name: str) -> bool:
     # Whole words: a "man" is not in a "woman".
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", caption, re.IGNORECASE) is not None

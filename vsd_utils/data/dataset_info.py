@@ -1,4 +1,4 @@
-"""Where the annotations of a run come from: what ``fetch`` wrote down, for the stages and reports that say so."""
+"""Where the annotations of a run come from, as ``fetch`` wrote it down for the stages and reports that say so."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ LEFT_OUT = "left_out.json"
 def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
     """Read ``source.json``.
 
-    ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own split count
-    where they came from), ``photos`` (folder or None), ``files`` (digests).
+    It holds ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own
+    split count where they came from), ``photos`` (folder or None), ``files`` (digests).
     """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record

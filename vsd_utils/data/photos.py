@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -33,8 +34,15 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
-def index_photos(folder: Path) -> dict[str, list[Path]]:
-    """List the photos below ``folder``: file name, and file name without suffix -> paths relative to ``folder``.
+class PhotoFolder(NamedTuple):
+    """List the photos below ``folder``: file name, and file name without suffix -> paths relative to it."""
+
+    folder: Path
+    paths: dict[str, list[Path]]
+
+
+def index_photos(folder: Path) -> PhotoFolder:
+    """List the photos below ``folder``, linked folders included.
 
     Visual Genome's ids are numbers and its photos ``<id>.jpg`` in two folders; the Flickr and NYU ids are file names.
     Raises ``VsdError`` where there is no such folder.
@@ -54,19 +62,21 @@ def index_photos(folder: Path) -> dict[str, list[Path]]:
             if path.suffix.lower() in SUFFIXES:
                 for key in {path.name, path.stem}:
                     found[key].append(path.relative_to(folder))
-    return {key: sorted(paths) for key, paths in found.items()}
+    return PhotoFolder(folder, {key: sorted(paths) for key, paths in found.items()})
 
 
-def photo_of(img_id: str, folder: Path, index: Mapping[str, list[Path]]) -> Path:
-    """Path of an image's photo, by the ``index`` of ``folder``; of several copies with the same bytes the first.
+def photo_of(img_id: str, photos: PhotoFolder) -> Path:
+    """Find an image's photo; of several copies with the same bytes the first.
 
     Raises ``VsdError`` where there is none, and where several that differ could be it.
     """
-    if img_id not in index:
+    folder = photos.folder
+    if img_id not in photos.paths:
         raise VsdError(
-            f"img_id {img_id!r}: no photo of this name (or with {', '.join(SUFFIXES)}) in {folder} or below it"
+            f"img_id {img_id!r}: no photo of this name (or with {', '.join(SUFFIXES)}) in {folder} or below it. Put it "
+            "there, or set fetch.photos to the folder that holds it."
         )
-    first, *others = index[img_id]
+    first, *others = photos.paths[img_id]
     for other in others:
         try:
             same = filecmp.cmp(folder / first, folder / other, shallow=False)
@@ -77,23 +87,23 @@ def photo_of(img_id: str, folder: Path, index: Mapping[str, list[Path]]) -> Path
     return folder / first
 
 
-def same_pictures(photos: Mapping[str, Path]) -> list[list[str]]:
-    """Groups of ids whose photos hold the same bytes: a site's placeholder for photos that were taken down, mostly."""
+def same_pictures(path_of: Mapping[str, Path]) -> list[list[str]]:
+    """Group the ids whose photos hold the same bytes: mostly a site's placeholder for photos that were taken down."""
     by_size: defaultdict[int, list[str]] = defaultdict(list)
-    for img_id, path in photos.items():
+    for img_id, path in path_of.items():
         by_size[path.stat().st_size].append(img_id)
     doubtful = [img_id for ids in by_size.values() if len(ids) > 1 for img_id in ids]
     by_content: defaultdict[bytes, list[str]] = defaultdict(list)
     with ThreadPoolExecutor() as pool:
-        for img_id, digest in zip(doubtful, pool.map(lambda one: _digest(photos[one]), doubtful), strict=True):
+        for img_id, digest in zip(doubtful, pool.map(lambda img_id: _digest(path_of[img_id]), doubtful), strict=True):
             by_content[digest].append(img_id)
     return [ids for ids in by_content.values() if len(ids) > 1]
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels of a photo as it is shown, read from its header alone.
+    """Read the width and height in pixels of a photo as it is shown, from its header alone.
 
-    Raises ``VsdError`` naming the file when it is missing, empty, too large or no image.
+    Raises ``VsdError`` naming the file when it is missing, empty, too large or not an image.
     """
     with _opened(path) as image:
         width, height = image.size
@@ -104,7 +114,7 @@ def open_photo(path: Path) -> Image.Image:
     """Load a photo as RGB, as an image viewer shows it on a white page.
 
     Turned upright by its EXIF orientation, brought into sRGB from the colour profile it holds, transparent parts
-    white. Raises ``VsdError`` naming the file when it is missing, empty, too large, cut short or no image.
+    white. Raises ``VsdError`` naming the file when it is missing, empty, too large, cut short or not an image.
     """
     with _opened(path) as image:
         if image.info.get("default_image"):  # an animated PNG's still for programs that know no animation
@@ -142,14 +152,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except VsdError:
         raise
     except FileNotFoundError:
-        raise VsdError(f"{path}: no such photo") from None
+        raise VsdError(f"{path}: no such photo. Put it back, or fetch the annotations again without it.") from None
     except Image.DecompressionBombError:
         raise VsdError(
             f"{path}: claims more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_SIDE:,}. No photo is that "
             "large. Fetch it again, or scale it down together with its boxes."
         ) from None
     except UnidentifiedImageError:
-        what = "no JPEG, PNG, WebP, GIF or BMP" if path.stat().st_size else "it is empty"
+        what = "not a JPEG, PNG, WebP, GIF or BMP" if path.stat().st_size else "it is empty"
         raise VsdError(f"{path}: cannot be read as an image ({what}). Fetch it again.") from None
     # Of damaged files Pillow raises nearly everything: OSError, SyntaxError, ValueError, struct.error, MemoryError, ...
     except Exception as error:
@@ -167,7 +177,10 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _taken_apart(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours in one of the modes L, RGB, CMYK, and how opaque they are (L) where not all of the image is."""
+    """Split an image into colours (mode L, RGB or CMYK) and opacity (mode L; None where the image is opaque).
+
+    Raises ``ValueError`` for pixels of a kind that no two programs show alike.
+    """
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint32)
         colours = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
@@ -192,7 +205,7 @@ def _in_srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from a colour profile to sRGB.
+    """Build the transform from a colour profile to sRGB.
 
     None for sRGB itself, and for a profile that is broken or of another kind of pixels: viewers pass over those.
     """

@@ -1,4 +1,4 @@
-"""Every text that a model is asked or taught with, and the way back from a question to its triple.
+"""Every text that a model is asked or taught with, and the way back from a question to its pair.
 
 The three task templates are read off the figures of the LLaVA-VSD repository (``swordlidev/LLaVA-VSD``); one example
 per task is visible there. The chat format is that of Vicuna v1 as LLaVA-1.6 uses it, with the begin and end tokens
@@ -7,6 +7,7 @@ never taught to stop, and whether a begin token is added depends on the caller.
 """
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from vsd_utils.data.annotations import RELATIONS
@@ -30,39 +31,29 @@ SYSTEM_PROMPTS = {
     "The assistant gives helpful, detailed, and polite answers to the human's questions.",
 }
 
-# Message content is a plain string or a list of image and text blocks; the image comes before the text.
-CHAT_TEMPLATE = (
-    "{{ bos_token }}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}USER: "
-    "{% elif message['role'] == 'assistant' %} ASSISTANT: {% endif %}"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for block in message['content'] %}{% if block['type'] == 'image' %}<image>\n{% endif %}{% endfor %}"
-    "{% for block in message['content'] %}{% if block['type'] == 'text' %}{{ block['text'] }}{% endif %}{% endfor %}"
-    "{% endif %}"
-    "{% if message['role'] == 'system' %} {% elif message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
-)
+# Message content is a plain string or a list of image and text blocks; the image comes before the text. A line break
+# of the file that follows a tag is layout, as it is for transformers; without these the template is what models save.
+_TEMPLATE_FILE = Path(__file__).with_name("vicuna.jinja")
+CHAT_TEMPLATE = re.sub(r"(?<=[%}]})\n *", "", _TEMPLATE_FILE.read_text(encoding="utf-8"))
 
 
 class Question(NamedTuple):
-    """What a question asks: the task (1 to 3) and the two names."""
+    """Hold what a question asks: the task (1 to 3) and the two names."""
 
     task: int
     subject: str
     object: str
 
 
-def question(task: int, subject: str, object: str) -> str:
-    """The paper's question of ``task`` about a pair. The names are put in as they are, quotes and dots included."""
+def question(task: int, subject_name: str, object_name: str) -> str:
+    """Ask the paper's question of ``task`` (1 to 3) about a pair; names go in as they are, quotes and dots included."""
     # One pass over the template, so that a name which looks like a placeholder is left alone.
-    names = {"{s}": subject, "{o}": object}
+    names = {"{s}": subject_name, "{o}": object_name}
     return re.sub(r"\{[so]\}", lambda match: names[match.group()], QUESTIONS[task])
 
 
 def read_question(text: str) -> Question:
-    """The inverse of ``question``; raises ``ValueError`` for any other text.
+    """Read task and names back from a text of ``question``; raises ``ValueError`` for any other text.
 
     Tasks 2 and 3 join the names by " and ": were it part of the subject's name, the earliest split would be taken.
     """
@@ -73,7 +64,10 @@ def read_question(text: str) -> Question:
 
 
 def messages(question: str, system_prompt: str = "none") -> list[dict[str, Any]]:
-    """The prompt side of a conversation: an optional system message, then the question (the image goes before it)."""
+    """Make the prompt of a conversation: a system message, if any, and the question (the image goes before it).
+
+    ``system_prompt`` is a name in ``SYSTEM_PROMPTS``.
+    """
     system = SYSTEM_PROMPTS[system_prompt]
     return [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": question}]
 

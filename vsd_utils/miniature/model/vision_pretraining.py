@@ -1,7 +1,7 @@
-"""The tiny vision tower's schooling: find the two drawn boxes and tell which of the two things hides the other.
+"""Pre-training of the tiny vision tower on the places of two boxes and on which thing hides the other.
 
-LLaVA starts from a CLIP tower that has seen 400 million captioned photos. This tower has to make do with some ten
-thousand pictures, and learns from them only what the task needs to see. Its heads are thrown away afterwards.
+LLaVA starts from a CLIP tower that has seen 400 million captioned photos. This tower sees some ten thousand pictures,
+and learns from them only what the task needs. Its heads are thrown away afterwards.
 """
 
 import torch
@@ -16,52 +16,65 @@ from vsd_utils.miniature.model.pictures import Pictures, Views
 
 
 class Heads(nn.Module):
-    """What is asked of the tower's features: boxes and order from all patches, coverage from each."""
+    """Predict boxes and order from the features of all patches together, and coverage from each patch's own."""
 
     def __init__(self, width: int, patches: int) -> None:
-        """``width`` of a patch's features, number of ``patches``."""
+        """Take the ``width`` of a patch's features and the number of ``patches``."""
         super().__init__()
         self.squeeze = nn.Linear(width, 16)
         self.whole = nn.Sequential(nn.Linear(16 * patches, 128), nn.GELU(), nn.Linear(128, 8 + 3))
         self.each = nn.Linear(width, 2)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(batch, patches, width) -> boxes (batch, 2, 4), order (batch, 3), coverage logits (batch, 2, patches)."""
+        """Map features (batch, patches, width) to boxes, order and coverage.
+
+        Boxes are (batch, 2, 4), order's logits (batch, 3), coverage's logits (batch, 2, patches).
+        """
         whole = self.whole(self.squeeze(features).flatten(1))
         return whole[:, :8].view(-1, 2, 4), whole[:, 8:], self.each(features).transpose(1, 2)
 
 
 def train_tower(
-    model: LlavaNextForConditionalGeneration, pictures: Pictures, size: Tiny, seed: int
+    model: LlavaNextForConditionalGeneration, pictures: Pictures, tiny: Tiny, seed: int
 ) -> dict[str, float]:
-    """Train the tower in place; returns the last tenth's mean box error (tile = 1) and order accuracy (0 to 100)."""
+    """Pre-train the tiny vision tower on box location and occlusion, in place.
+
+    Returns, over the last tenth of the steps, ``box_error`` (mean distance of a box's edge, tile = 1) and
+    ``order_accuracy`` (which thing hides the other, 0 to 100).
+    """
+    # 1. The tower, heads on it, and views of pictures as batches.
     torch.manual_seed(seed)
     tower = model.model.vision_tower.train()
-    heads = Heads(size.width, (size.tile // size.patch) ** 2)
-    views = Views(pictures, size.vision_steps * size.vision_batch, size.tile, size.patch)
-    # One worker draws while this process trains; the order stays the same.
-    loader = DataLoader(views, size.vision_batch, num_workers=1, prefetch_factor=8)
+    heads = Heads(tiny.width, (tiny.tile // tiny.patch) ** 2)
+    views = Views(pictures, tiny.vision_steps * tiny.vision_batch, tiny.tile, tiny.patch)
+    # One worker renders while this process trains; the order stays the same.
+    loader = DataLoader(views, tiny.vision_batch, num_workers=1, prefetch_factor=8)
+    # 2. AdamW with a cosine schedule, a twentieth of it warm-up.
     weights = [*tower.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=size.vision_learning_rate, weight_decay=0.01)
-    schedule = get_cosine_schedule_with_warmup(optimizer, size.vision_steps // 20 + 1, size.vision_steps)
+    optimizer = torch.optim.AdamW(weights, lr=tiny.vision_learning_rate, weight_decay=0.01)
+    schedule = get_cosine_schedule_with_warmup(optimizer, tiny.vision_steps // 20 + 1, tiny.vision_steps)
     box_errors, order_hits = [], []
-    for batch in steps(loader, "vision tower", size.vision_steps):
+    for batch in steps(loader, "vision tower", tiny.vision_steps):
+        # 3. Forward: pixels (batch, 3, tile, tile) -> features (batch, patches, width), without the class token, from
+        #    the layer that the language model will read.
         features = tower(batch["pixels"], output_hidden_states=True).hidden_states[FEATURE_LAYER][:, 1:]
-        boxes, order, coverage = heads(features)
+        boxes, order, coverage = heads(features)  # (batch, 2, 4), (batch, 3), (batch, 2, patches)
         loss = (
             5 * nn.functional.l1_loss(boxes, batch["boxes"])
             + nn.functional.binary_cross_entropy_with_logits(coverage, batch["coverage"])
             + nn.functional.cross_entropy(order, batch["front"])
         )
+        # 4. Backward and one step.
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
+        # 5. How well it did on this batch, which it had not seen before.
         box_errors.append((boxes - batch["boxes"]).abs().mean().item())
         order_hits.append((order.argmax(1) == batch["front"]).float().mean().item())
     tower.eval()
-    last = -max(1, size.vision_steps // 10)
+    last = -max(1, tiny.vision_steps // 10)
     return {
         "box_error": round(sum(box_errors[last:]) / -last, 4),
         "order_accuracy": round(100 * sum(order_hits[last:]) / -last, 1),

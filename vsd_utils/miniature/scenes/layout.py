@@ -20,22 +20,22 @@ to the right of       s.xmin - o.xmax >= 0.4 o.w, bases within 8                
 ====================  =================================================================================  ============
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.miniature.scenes.objects import WOODS
-from vsd_utils.miniature.scenes.pen import Box
+from vsd_utils.miniature.scenes.pen import SceneBox
 from vsd_utils.miniature.scenes.room import WIDTH, Support
 
 MARGIN: Final = 12  # base pixels that a pair keeps from the picture's sides
 
 
-def holding(subject: Box, object: Box) -> tuple[str, ...]:
-    """Relations whose rule of the module's table two boxes meet: one for a scene, at most one for any boxes."""
-    s_top, s_base, s_left, s_right = subject
-    o_top, o_base, o_left, o_right = object
+def relations_shown(subject_bbox: SceneBox, object_bbox: SceneBox) -> tuple[str, ...]:
+    """List the relations whose rule in the table above two boxes meet: one for a scene, at most one for any boxes."""
+    s_top, s_base, s_left, s_right = subject_bbox
+    o_top, o_base, o_left, o_right = object_bbox
     width, height = o_right - o_left, o_base - o_top
     columns = max(0, min(s_right, o_right) - max(s_left, o_left)) / (s_right - s_left)
     rows = max(0, min(s_base, o_base) - max(s_top, o_top)) / (s_base - s_top)
@@ -55,22 +55,31 @@ def holding(subject: Box, object: Box) -> tuple[str, ...]:
     return tuple(relation for relation in RELATIONS if rules[relation])
 
 
-def lay_out(rng: np.random.Generator, relation: str) -> tuple[Box, Box, Support | None, Box]:
+class Layout(NamedTuple):
+    """Hold where things stand: the pair's boxes, what carries the raised one, and the hull of all three."""
+
+    subject_bbox: SceneBox
+    object_bbox: SceneBox
+    support: Support | None
+    hull: SceneBox
+
+
+def lay_out(rng: np.random.Generator, relation: str) -> Layout:
     """Place a pair at random such that ``relation`` holds and no other.
 
-    Returns the boxes of subject and object, the support of the raised one, and the hull of all three. Names play no
-    part in it, so sizes and places cannot give them away.
+    Names play no part in it, so sizes and places cannot give them away.
     """
 
     def whole(low: float, high: float) -> int:
         return int(rng.integers(round(low), round(high) + 1))
 
+    # 1. Sizes, which are alike for all relations, and the object's place.
     o_width, o_height = whole(78, 94), whole(58, 68)
     size = rng.uniform(37, 45)
     s_width, s_height = round(size * rng.uniform(0.93, 1.07)), round(size * rng.uniform(0.93, 1.07))
     o_base = whole(158, 178)
-    side = 1 if rng.random() < 0.5 else -1
-    # dx: from the object's left edge to the subject's.
+    on_the_left = rng.random() >= 0.5
+    # 2. The subject's place: its base, and dx from the object's left edge to its own.
     dx = whole(0.14 * o_width, 0.86 * o_width - s_width)
     if relation == "on":
         s_base = o_base - o_height + whole(0.07 * o_height, 0.13 * o_height)
@@ -87,20 +96,22 @@ def lay_out(rng: np.random.Generator, relation: str) -> tuple[Box, Box, Support 
         dx = whole(-0.3 * s_width, o_width - 0.7 * s_width)
     elif relation == "behind":
         s_base = o_base - whole(14, 22)
-        out = rng.uniform(0.38, 0.6) * s_width
-        dx = round(-out) if side < 0 else round(o_width - s_width + out)
+        juts_out = rng.uniform(0.38, 0.6) * s_width
+        dx = round(-juts_out) if on_the_left else round(o_width - s_width + juts_out)
     else:
         beside = relation == "next to"
         s_base = o_base + whole(-4, 4)
         gap = whole(1, 4) if beside else round(rng.uniform(0.5, 0.75) * o_width)
-        leftwards = side < 0 if beside else relation == "to the left of"
+        leftwards = on_the_left if beside else relation == "to the left of"
         dx = -gap - s_width if leftwards else o_width + gap
+    # 3. Both moved together to somewhere between the picture's sides.
     low, high = min(0, dx), max(o_width, dx + s_width)
     o_left = whole(MARGIN - low, WIDTH - MARGIN - high)
     s_left = o_left + dx
-    subject = (s_base - s_height, s_base, s_left, s_left + s_width)
-    object = (o_base - o_height, o_base, o_left, o_left + o_width)
-    top, base = min(subject[0], object[0]), max(s_base, o_base)
+    subject_bbox = (s_base - s_height, s_base, s_left, s_left + s_width)
+    object_bbox = (o_base - o_height, o_base, o_left, o_left + o_width)
+    # 4. What carries the raised thing, and the hull that everything else in the room keeps clear of.
+    top, base = min(subject_bbox[0], object_bbox[0]), max(s_base, o_base)
     hull = (top, base, o_left + low, o_left + high)
     support, wood = None, WOODS[whole(0, len(WOODS) - 1)]
     if relation == "above":
@@ -112,4 +123,4 @@ def lay_out(rng: np.random.Generator, relation: str) -> tuple[Box, Box, Support 
         board = (o_base - 4, o_base + 5, o_left - 10, o_left + o_width + 10)
         support = Support("table" if rng.random() < 0.5 else "shelf", board, s_base + whole(-3, 3), wood)
         hull = (top, max(base, support.floor), board[2], board[3])
-    return subject, object, support, hull
+    return Layout(subject_bbox, object_bbox, support, hull)

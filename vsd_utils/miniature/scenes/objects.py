@@ -43,12 +43,12 @@ _BOW: Final = (*_CURVE, *((1 - x, y) for x, y in reversed(_CURVE[:-1])))
 
 
 def _bow(y: float, left: float, right: float, drop: float = RIM) -> Points:
-    """Points of a round container's front edge at height ``y``, sagging by ``drop`` in the middle."""
+    """List the points of a round container's front edge at height ``y``, sagging by ``drop`` in the middle."""
     return [(left + (right - left) * x, y + drop * sag) for x, sag in _BOW]
 
 
 def _tub(pen: Pen, main: Colour, left: float, foot: float, sag: float = 0.1) -> None:
-    """Front of a round container whose sides run from ``left`` at the opening to ``foot`` at the floor."""
+    """Draw the front of a round container whose sides run from ``left`` at the opening to ``foot`` at the floor."""
     front = [*_bow(RIM, left, 1 - left), *reversed(_bow(1 - sag, foot, 1 - foot, sag))]
     pen.poly(front, main)
 
@@ -180,7 +180,7 @@ def _drawer(pen: Pen, main: Colour, accent: Colour) -> None:
 
 
 def _wide(pen: Pen, main: Colour, closed: bool) -> None:
-    """A bathtub's opening, with a bathing board across when it is closed."""
+    """Draw a bathtub's opening, with a bathing board across when it is closed."""
     pen.oval(0, 0, 1, 0.36, shade(main, 0.4))
     pen.oval(0.04, 0.03, 0.96, 0.33, (168, 190, 198))
     if closed:

@@ -7,7 +7,7 @@ from PIL import ImageDraw
 
 Colour = tuple[int, ...]  # red, green, blue and, where it is translucent, alpha; 0 to 255
 Points = Sequence[tuple[float, float]]
-Box = tuple[int, int, int, int]  # ymin, ymax, xmin, xmax
+SceneBox = tuple[int, int, int, int]  # ymin, ymax, xmin, xmax in base pixels; the maxima are exclusive
 
 INK: Final = (52, 44, 48)
 CREAM: Final = (243, 235, 218)
@@ -29,17 +29,17 @@ PAINTS: Final[tuple[Colour, ...]] = (
 
 
 def shade(colour: Colour, amount: float) -> Colour:
-    """``colour`` mixed with black (``amount`` down to -1) or with white (up to 1)."""
+    """Mix ``colour`` with black (``amount`` down to -1) or with white (up to 1)."""
     end = 255 if amount > 0 else 0
     part = abs(amount)
     return tuple(int(channel + (end - channel) * part) for channel in colour[:3])
 
 
 class Pen:
-    """Draws unit-square shapes into one box of a picture, mirrored if asked; outlines are one base pixel wide."""
+    """Draw unit-square shapes into one box of a picture, mirrored if asked; outlines are one base pixel wide."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, box: Box, scale: float, mirrored: bool = False) -> None:
-        """``draw`` is an RGBA-blending ``ImageDraw``, ``box`` holds base pixels and ``scale`` drawn per base pixels."""
+    def __init__(self, draw: ImageDraw.ImageDraw, box: SceneBox, scale: float, mirrored: bool = False) -> None:
+        """Take an RGBA-blending ``draw``, a ``box`` in base pixels and ``scale``, drawn pixels for each base pixel."""
         ymin, ymax, xmin, xmax = box
         self.draw = draw
         self.scale = scale
@@ -64,7 +64,7 @@ class Pen:
         return max(1, round(width * self.scale))
 
     def oval(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None, line: Colour | None = INK) -> None:
-        """Ellipse within (x0, y0) and (x1, y1), its outline inside."""
+        """Draw an ellipse within (x0, y0) and (x1, y1), its outline inside."""
         self.draw.ellipse(self._box(x0, y0, x1, y1), fill, line, self._pixels(1) if line else 0)
 
     def rect(
@@ -77,7 +77,7 @@ class Pen:
         line: Colour | None = INK,
         radius: float = 0,
     ) -> None:
-        """Rectangle, its outline inside and its corners rounded by ``radius`` base pixels."""
+        """Draw a rectangle, its outline inside and its corners rounded by ``radius`` base pixels."""
         box, width = self._box(x0, y0, x1, y1), self._pixels(1) if line else 0
         if radius and min(box[2] - box[0], box[3] - box[1]) > 2 * radius * self.scale + 1:
             self.draw.rounded_rectangle(box, radius * self.scale, fill, line, width)
@@ -85,26 +85,26 @@ class Pen:
             self.draw.rectangle(box, fill, line, width)
 
     def poly(self, points: Points, fill: Colour, line: Colour | None = INK) -> None:
-        """Polygon with its outline on its edge."""
+        """Draw a polygon with its outline on its edge."""
         corners = [self._at(x, y) for x, y in points]
         self.draw.polygon(corners, fill)
         if line:
             self.draw.line([*corners, corners[0]], line, self._pixels(1))
 
     def path(self, points: Points, colour: Colour = INK, width: float = 1) -> None:
-        """Open line of ``width`` base pixels."""
+        """Draw an open line of ``width`` base pixels."""
         self.draw.line([self._at(x, y) for x, y in points], colour, self._pixels(width))
 
     def arc(
         self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, colour: Colour, width: float = 1
     ) -> None:
-        """Arc of an ellipse from ``start`` to ``end`` degrees, clockwise from three o'clock."""
+        """Draw an arc of an ellipse from ``start`` to ``end`` degrees, clockwise from three o'clock."""
         if self.mirrored:
             start, end = 180 - end, 180 - start
         self.draw.arc(self._box(x0, y0, x1, y1), start, end, colour, self._pixels(width))
 
     def dots(self, centres: Points, radius: float, fill: Colour) -> None:
-        """Discs of ``radius`` base pixels."""
+        """Draw discs of ``radius`` base pixels."""
         r = radius * self.scale
         for x, y in (self._at(*centre) for centre in centres):
             self.draw.ellipse((x - r, y - r, x + r, y + r), fill)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import ImageDraw
 
-from vsd_utils.miniature.scenes.pen import CREAM, INK, PAINTS, SHADOW, Box, Colour, Pen, shade
+from vsd_utils.miniature.scenes.pen import CREAM, INK, PAINTS, SHADOW, Colour, Pen, SceneBox, shade
 
 WIDTH: Final = 256
 HEIGHT: Final = 192
@@ -31,27 +31,27 @@ FLOORS: Final[tuple[Colour, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Something on the wall."""
+    """Describe something on the wall."""
 
     kind: Literal["window", "picture", "bookshelf"]
-    box: Box
+    box: SceneBox
     colour: Colour
     accent: Colour
 
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What carries a thing: a board (``box``) on the wall, on ropes from the ceiling, or on legs down to ``floor``."""
+    """Describe what carries a thing: a board (``box``) on the wall, on ropes, or on legs down to ``floor``."""
 
     kind: Literal["shelf", "swing", "table"]
-    box: Box
+    box: SceneBox
     floor: int
     colour: Colour
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Wall and floor meet at ``horizon`` (base pixels from the top)."""
+    """Describe wall and floor, which meet at ``horizon`` (base pixels from the top), and what is on them."""
 
     wall: Colour
     floor: Colour
@@ -59,19 +59,19 @@ class Room:
     paper: Literal["plain", "stripes", "dots", "panels"]
     planks: bool
     pieces: tuple[Piece, ...]
-    rug: tuple[Box, Colour] | None
+    rug: tuple[SceneBox, Colour] | None
 
 
 _SIZES: Final = {"window": (58, 52), "picture": (30, 36), "bookshelf": (28, 58)}
 
 
-def apart(one: Box, other: Box, gap: int) -> bool:
-    """Whether two boxes are at least ``gap`` pixels apart, horizontally or vertically."""
+def apart(one: SceneBox, other: SceneBox, gap: int) -> bool:
+    """Tell whether two boxes are at least ``gap`` pixels apart, horizontally or vertically."""
     return one[0] - other[1] >= gap or other[0] - one[1] >= gap or one[2] - other[3] >= gap or other[2] - one[3] >= gap
 
 
-def compose_room(rng: np.random.Generator, pair: Box) -> Room:
-    """Draw a room at random whose wall pieces keep clear of ``pair``, the hull of what the scene is about."""
+def compose_room(rng: np.random.Generator, hull: SceneBox) -> Room:
+    """Choose a room at random whose wall pieces keep clear of ``hull``, the box around what the scene is about."""
 
     def pick(values: tuple[Colour, ...]) -> Colour:
         return values[int(rng.integers(len(values)))]
@@ -83,12 +83,12 @@ def compose_room(rng: np.random.Generator, pair: Box) -> Room:
         for _ in range(3 if rng.random() < 0.6 else 0):
             top, left = int(rng.integers(8, horizon - height - 14)), int(rng.integers(8, WIDTH - width - 8))
             box = (top, top + height, left, left + width)
-            if apart(box, pair, 9) and all(apart(box, piece.box, 10) for piece in pieces):
+            if apart(box, hull, 9) and all(apart(box, piece.box, 10) for piece in pieces):
                 pieces.append(Piece(kind, box, pick(PAINTS), pick(PAINTS)))
                 break
     rug = None
     if rng.random() < 0.45:
-        middle = (pair[2] + pair[3]) // 2 + int(rng.integers(-24, 25))
+        middle = (hull[2] + hull[3]) // 2 + int(rng.integers(-24, 25))
         half, top = int(rng.integers(70, 104)), int(rng.integers(horizon + 16, 146))
         rug = ((top, top + int(rng.integers(38, 46)), middle - half, middle + half), pick(PAINTS))
     return Room(
@@ -181,7 +181,7 @@ def _bookshelf(pen: Pen, piece: Piece) -> None:
 
 
 def draw_room(draw: ImageDraw.ImageDraw, room: Room, scale: float) -> None:
-    """Fill the whole picture, ``scale`` drawn pixels a base pixel."""
+    """Draw the room over the whole picture, ``scale`` drawn pixels a base pixel."""
     draw.rectangle((0, 0, WIDTH * scale, room.horizon * scale), room.wall)
     draw.rectangle((0, room.horizon * scale, WIDTH * scale, HEIGHT * scale), room.floor)
     _paper(draw, room, scale)
@@ -220,7 +220,7 @@ def draw_support(draw: ImageDraw.ImageDraw, support: Support, scale: float) -> N
     pen.rect(0, 0.45, 1, 1, wood, INK)
 
 
-def draw_shadow(draw: ImageDraw.ImageDraw, box: Box, scale: float) -> None:
+def draw_shadow(draw: ImageDraw.ImageDraw, box: SceneBox, scale: float) -> None:
     """Draw the soft shadow on which a thing with this box stands."""
     _, ymax, xmin, xmax = box
     reach = (xmax - xmin) // 12
