@@ -17,7 +17,6 @@ def checkout(tmp_path):
     for name in ("vsd_utils", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(NOTEBOOKS, tmp_path / "data/notebooks")
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from stages import PACKAGE, STAGES, imported, runs
 
 from vsd_utils.commands import preflight
+from vsd_utils.commands.provenance import NO_STAGE_RUNS
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names
 from vsd_utils.common.params import SHARED, Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
@@ -52,8 +53,9 @@ def test_a_stage_depends_on_what_it_runs(stage) -> None:
 
 def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
     run = set().union(*map(runs, STAGES))
-    apart = {PACKAGE / "__main__.py", *(PACKAGE / "commands" / f"{name}.py" for name in ("profile", "score"))}
+    apart = {PACKAGE / name for name in NO_STAGE_RUNS}
     apart |= set().union(*map(imported, apart))
+    assert not run & {PACKAGE / name for name in NO_STAGE_RUNS}
     assert {path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"} == run | apart
 
 
