@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import RENAMED, SHARED, Params, given, load
+from vsd_utils.common.parameter_problems import RENAMED
+from vsd_utils.common.params import SHARED, Params, given, load
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose, overrides
 

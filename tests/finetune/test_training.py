@@ -168,6 +168,13 @@ def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tm
     assert {name for name in before if "lora_B" in name} <= moved
 
 
+def test_a_loss_that_is_not_a_number_ends_the_training(folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(folder, tmp_path)
+    next(weight for weight in trainer.model.parameters() if weight.requires_grad).data.fill_(float("nan"))
+    with pytest.raises(VsdError, match=r"training, step 1: train/loss is nan"):
+        trainer.train()
+
+
 def test_a_further_field_that_trains_the_vision_tower_is_noticed(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(VsdError, match=r"weights outside the language model.*vision_tower"):
         adapter.parameter_counts(trainer_of(folder, tmp_path, bias="all").model)

@@ -16,29 +16,11 @@ from ruamel.yaml.error import YAMLError
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.further_fields import check_field
+from vsd_utils.common.parameter_problems import problem_line
 from vsd_utils.common.paths import PARAMS
 
 SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
 FURTHER = "further_fields"  # a notebook's one variable for all fields of its section that the schema does not name
-# What a parameter was called before, and is called now; of a profile: "profile=old": "profile=new".
-RENAMED = {
-    "convert.skip_invalid": "fetch.skip_invalid",
-    "finetune.lora_rank": "finetune.r",
-    "finetune.warmup_share": "finetune.warmup_steps (below 1 it is a share of all steps, as before)",
-    "finetune.scheduler": "finetune.lr_scheduler_type",
-    "finetune.epochs": "finetune.num_train_epochs",
-    "finetune.batch_size": "finetune.per_device_train_batch_size",
-    "finetune.accumulation": "finetune.gradient_accumulation_steps",
-    "finetune.precision": "finetune.dtype (what the model is loaded in) and finetune.bf16 (what it is trained in)",
-    "finetune.checkpointing": "finetune.activation_checkpointing",
-    "finetune.workers": "finetune.dataloader_num_workers",
-    "finetune.evaluations": "finetune.eval_steps (below 1 it is a share of all steps: 0.05 for 20 evaluations)",
-    "finetune.save_every": "finetune.save_steps",
-    "describe.precision": "describe.dtype",
-    "refine.precision": "refine.dtype",
-    "profile=sample": "profile=mini",
-    "profile=layout": "profile=boxes",
-}
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -280,7 +262,7 @@ def load(path: Path = PARAMS) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise VsdError("\n".join(_problem(path, problem) for problem in error.errors(include_url=False))) from None
+        raise VsdError("\n".join(problem_line(path, problem) for problem in error.errors(include_url=False))) from None
 
 
 def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[str, Any]:
@@ -315,7 +297,7 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
         checked = Params.model_validate(content).model_dump()
     except ValidationError as error:
         raise VsdError(
-            "\n".join(_problem(Path("parameters"), problem) for problem in error.errors(include_url=False))
+            "\n".join(problem_line(Path("parameters"), problem) for problem in error.errors(include_url=False))
         ) from None
     return {name: checked[name] for name in shared} | checked[section]
 
@@ -327,25 +309,3 @@ def yaml_reader() -> YAML:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     return yaml
-
-
-def new_name(name: str, value: Any) -> str | None:
-    """Say what a parameter, or a profile, of an old name is called now; None for any other."""
-    if name in RENAMED:
-        return f"parameter {name} is now {RENAMED[name]}"
-    if new := RENAMED.get(f"{name}={value}"):
-        return f"{name} {value} is now {new.partition('=')[2]}"
-    return None
-
-
-def _problem(path: Path, problem: Any) -> str:
-    name = ".".join(map(str, problem["loc"])) or "the file"
-    if renamed := new_name(name, problem["input"]):
-        return f"{path}: {renamed}"
-    if problem["type"] == "missing":
-        return f"{path}: parameter {name} is missing"
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: parameter {name} is not known; no stage takes it. Is it misspelt?"
-    if problem["type"] == "further_field":
-        return f"{path}: parameter {name} {problem['msg']}"
-    return f"{path}: parameter {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Params, load, new_name, yaml_reader
+from vsd_utils.common.parameter_problems import new_name
+from vsd_utils.common.params import Params, load, yaml_reader
 from vsd_utils.common.paths import CONF, PARAMS, ROOT, WORK
 
 HEADER = """\

@@ -1,5 +1,6 @@
 """What is written down while a model is trained: its losses, and how far it has come."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from dvclive import Live
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder
 from vsd_utils.common.progress import Meter
 
@@ -54,6 +56,11 @@ class Curves(TrainerCallback):
     def _log(self, entry: dict[str, Any]) -> None:
         names = {"loss": "train/loss", "learning_rate": "train/learning_rate", "eval_loss": "val/loss"}
         found = {label: entry[key] for key, label in names.items() if key in entry}
+        if wrong := [label for label, value in found.items() if not math.isfinite(value)]:
+            raise VsdError(
+                f"{self.name}, step {entry['step']}: {wrong[0]} is {found[wrong[0]]}, so nothing more can be learnt. "
+                "Lower the learning rate, or leave out the further field of section finetune that causes it."
+            )
         if self.live is not None and found:
             self.live.step = entry["step"]
             for label, value in found.items():

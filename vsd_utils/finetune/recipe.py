@@ -58,6 +58,7 @@ def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:
         "save_total_limit": 2,
         "logging_steps": 10,
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # it would write 0 for a loss that is not a number
         "report_to": "none",
         "disable_tqdm": True,
         "data_seed": seed,
