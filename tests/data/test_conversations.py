@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
-from vsd_utils.common.display import contact_sheet
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.params import Convert, Params
 from vsd_utils.common.paths import annotation_file
@@ -307,22 +306,9 @@ def test_boxes_are_drawn_on_pictures_of_extreme_shapes(size) -> None:
     drawn = draw_boxes(empty_canvas(size), whole, (0, 1, 0, 1), width=0.2)
     assert drawn.size == size
     assert drawn.getpixel((0, 0)) == SUBJECT_COLOUR
-    sheet = contact_sheet([drawn, drawn, drawn], columns=2, height=60, gap=6)
-    assert sheet.height == 126
-    assert sheet.width <= 2 * 240 + 6
 
 
-def test_a_contact_sheet_shows_every_image_in_order() -> None:
-    colours = ["red", "green", "blue", "black", "orange"]
-    sheet = contact_sheet([Image.new("RGB", (80, 40), colour) for colour in colours], columns=3, height=20, gap=10)
-    assert sheet.size == (3 * 40 + 2 * 10, 2 * 20 + 10)
-    centres = [(20 + 50 * (number % 3), 10 + 30 * (number // 3)) for number in range(6)]
-    found = [sheet.getpixel(centre) for centre in centres]
-    expected = [Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in [*colours, "white"]]
-    assert found == expected
-
-
-def test_ids_that_are_no_file_names_keep_their_own_pictures(tmp_path) -> None:
+def test_ids_that_are_not_file_names_keep_their_own_pictures(tmp_path) -> None:
     triple = {"s": "cup", "o": "box", "p": "on", "s_bbox": [0, 5, 0, 5], "o_bbox": [5, 9, 5, 9]}
     items = [
         Item.model_validate({"img_id": img_id, "triple_list": [triple], "captions": ["a  cup "]})

@@ -422,7 +422,9 @@ def test_no_output_replaces_an_input_or_is_found_out_late(inputs, capsys, monkey
     for output in ("folder.json", ".", "", "v1.json/new.json", os.devnull, f"{'x' * 240}.json"):
         assert main(["score", *command(inputs, Path(output), "--references-v1", "none.json")]) == 2
         said = capsys.readouterr().err
-        assert "Choose another output" in said or "expected the path of a file" in said or "no file's name" in said
+        assert (
+            "Choose another output" in said or "expected the path of a file" in said or "not the name of a file" in said
+        )
     assert {path: path.read_bytes() for path in inputs.iterdir() if path.is_file()} == before
 
 

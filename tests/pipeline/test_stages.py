@@ -51,6 +51,15 @@ def test_a_stage_depends_on_what_it_runs(stage) -> None:
     assert {path for path in declared if path.is_dir() and not any(path in file.parents for file in run)} == set()
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_files_that_lie_beside_its_modules(stage) -> None:
+    declared = {ROOT / path for path in paths(STAGES[stage]["deps"]) if path.startswith("vsd_utils/")}
+    beside = {path for path in PACKAGE.rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert {path.name for path in beside} >= {"vicuna.jinja", "smollm_wheel.txt", "spice.js"}
+    read = {file for module in runs(stage) for file in beside if file.name in module.read_text(encoding="utf-8")}
+    assert {path for path in read if not declared & {path, *path.parents}} == set()
+
+
 def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
     run = set().union(*map(runs, STAGES))
     apart = {PACKAGE / name for name in NO_STAGE_RUNS}

@@ -67,7 +67,7 @@ def download(folder: Path) -> Path:
 
 
 def convert(path: Path, target: Path) -> None:
-    """Turn a GGUF file of a Llama model with a GPT-2 style tokenizer into a folder that ``chat.load`` loads.
+    """Turn a GGUF file of a Llama model with a GPT-2 style tokenizer into a folder that ``local_model.load`` loads.
 
     Weights are de-quantised to float32. Raises ``VsdError`` for other architectures, tokenizers or tensors.
     """
