@@ -29,7 +29,8 @@ NOTE = (
     "Profile paper with fetch.annotations=/data/$one/" + "W" * 200 + "/vsd, finetune.quantization=4bit, "
     "finetune.batch_size=1, finetune.accumulation=16, finetune.lora_rank=8. Data: VSD annotations (the authors' files, "
     "the authors' splits; photos); 5,855 test images. Base model: llava-hf/llava-v1.6-vicuna-13b-hf at e66fcaaa7d; "
-    "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0, code at 0123456789 (with uncommitted changes)."
+    "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0, code sha256 0123456789, parameters "
+    "sha256 0123456789."
 )
 
 

@@ -83,9 +83,12 @@ def _gpu(params: Params) -> list[str]:
 
 
 def _commit() -> list[str]:
-    if git.NOTHING_COMMITTED not in git.commit(ROOT):
+    if not git.lacks_commit(ROOT):
         return []
-    return [f"{ROOT}: a git repository where {git.NOTHING_COMMITTED}. DVCLive, which logs the training, needs a commit"]
+    return [
+        f"{ROOT}: a git repository where nothing is committed yet: git add --all && git commit --message start. "
+        "DVCLive, which logs the training, needs a commit"
+    ]
 
 
 def _gpu_gib() -> float:

@@ -1,35 +1,22 @@
-"""The commit of the code, or why there is none: a run needs git only to name it."""
+"""Whether the checkout's git repository has a commit, which DVCLive needs to log a training."""
 
-import os
 import subprocess
 from pathlib import Path
 
 from vsd_utils.common.paths import ROOT
 
-CODE = ("vsd_utils", "notebooks", "conf", "dvc.yaml", "requirements.lock")
-NOTHING_COMMITTED = "nothing is committed yet: git add --all && git commit --message start"
 
+def lacks_commit(root: Path = ROOT) -> bool:
+    """Say whether ``root`` is in a git repository in which nothing is committed yet.
 
-def commit(root: Path = ROOT) -> str:
-    """Short hash of the checked-out commit, marked where the code differs from it; "no commit" with the reason."""
+    False where git is not installed, where there is no repository, and where git refuses to read another user's.
+    """
     try:
-        head = _git(root, "rev-parse", "--verify", "--short=10", "HEAD")
-        if head.returncode:
-            return f"no commit ({_reason(root, head.stderr)})"
-        changed = _git(root, "status", "--porcelain", "--", *CODE).stdout.strip()
+        return _succeeds(root, "--git-dir") and not _succeeds(root, "--verify", "HEAD")
     except FileNotFoundError:
-        return "no commit (git is not installed)"
-    return head.stdout.strip() + (" (with uncommitted changes)" if changed else "")
+        return False
 
 
-def _reason(root: Path, message: str) -> str:
-    if "safe.directory" in message:
-        return 'git refuses the folder of another user, until told: git config --global --add safe.directory "$PWD"'
-    if _git(root, "rev-parse", "--git-dir").returncode:
-        return "this is not a git repository, as in a ZIP download"
-    return NOTHING_COMMITTED
-
-
-def _git(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    english = os.environ | {"LC_ALL": "C"}
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, env=english, check=False)
+def _succeeds(root: Path, *arguments: str) -> bool:
+    command = ["git", "rev-parse", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0

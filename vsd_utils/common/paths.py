@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = ROOT / "params.yaml"
 CONF = ROOT / "conf"
+DVC_STAGES = ROOT / "dvc.yaml"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"
 PREFLIGHT = DATA / "preflight.json"
+PROVENANCE = DATA / "provenance.json"
 ANNOTATIONS = DATA / "annotations"
 IMAGES = DATA / "images"
 CLEAN_NOTEBOOKS = DATA / "notebooks"
