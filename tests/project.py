@@ -82,6 +82,8 @@ class Project:
         return json.loads((self.folder / name).read_text())
 
     def digests(self, *folders: str) -> dict[str, str]:
-        """Digest of each file below ``folders`` by its path in the project."""
-        files = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
+        """Digest of each file, and of each below a folder, of ``folders`` by its path in the project."""
+        named = [self.folder / name for name in folders]
+        found = [path for one in named for path in ([one] if one.is_file() else sorted(one.rglob("*")))]
+        files = [path for path in found if path.is_file()]
         return {path.relative_to(self.folder).as_posix(): sha256(path) for path in files}

@@ -30,10 +30,10 @@ VERBS = {
     "preflight": Verb("preflight", "say what a run needs and lacks, all of it at once", True),
     "score": Verb("score", "score anybody's submission files", False),
     "clean-notebooks": Verb("clean_notebooks", "stage: copies of the notebooks that a save does not change", True),
+    "provenance": Verb("provenance", "stage: digests of the code and of the parameters", True),
     "fetch": Verb("fetch", "stage: annotations of three splits, checked; rendered scenes", True),
     "prepare-model": Verb("prepare_models", "stage: make or point to the base model or the refiner", True),
     "run-notebook": Verb("run_notebook", "stage: execute a notebook with the parameters of params.yaml", True),
-    "provenance": Verb("provenance", "stage: digests of code and parameters, which the report names", True),
     "report": Verb("report", "stage: copy tables and executed notebooks to reports/", True),
 }
 

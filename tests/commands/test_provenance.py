@@ -1,56 +1,42 @@
-"""What a report names changes with the code and the parameters of the run, and with nothing else."""
+"""The digests that a report names depend on the code and the parameters, and on nothing else."""
 
-import shutil
+from pathlib import Path
 
-import pytest
-
-from vsd_utils.commands.provenance import collect
+from vsd_utils.commands.provenance import code_digest, parameters_digest
 from vsd_utils.common.params import Params
-from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
 
-MINI = Params.model_validate(compose(["profile=mini"]))
+
+def checkout(root: Path) -> Path:
+    for name in ("code/a.py", "code/inner/b.js", "apart/c.py", "one.py", "other.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    for name in ("vsd_utils", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(NOTEBOOKS, tmp_path / "data/notebooks")
-    return tmp_path
+def test_code_counts_by_name_and_content_wherever_the_checkout_lies(tmp_path) -> None:
+    one, two = checkout(tmp_path / "one"), checkout(tmp_path / ".hidden/two")
+
+    def digest(root: Path) -> str:
+        return code_digest([root / "one.py", root / "code"], root)
+
+    before = digest(one)
+    assert len(before) == 10
+    assert digest(two) == before == code_digest([two / "code", two / "one.py", two / "code/a.py"], two)
+    # What no stage uses, and what Python, a desktop or an editor leaves.
+    for name in ("other.py", "apart/c.py", "code/__pycache__/a.cpython-311.pyc", "code/.DS_Store", "code/.a.py.swp"):
+        (two / name).parent.mkdir(exist_ok=True)
+        (two / name).write_text("changed")
+    assert digest(two) == before
+    (two / "code/inner/b.js").write_text("changed")
+    changed = digest(two)
+    (one / "code/a.py").rename(one / "code/z.py")
+    assert len({before, changed, digest(one)}) == 3
 
 
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("vsd_utils/report/figures.py", True),
-        ("vsd_utils/metrics/java/spice.js", True),
-        ("vsd_utils/report/published.yaml", True),
-        ("vsd_utils/common/errors.py", True),
-        ("vsd_utils/commands/score.py", False),  # no stage runs it
-        ("vsd_utils/__pycache__/cached.pyc", False),
-        ("tests/conftest.py", False),
-        ("README.md", False),
-    ],
-)
-def test_the_code_is_what_the_stages_run(checkout, file, counts) -> None:
-    before = collect(MINI, checkout)
-    path = checkout / file
-    path.parent.mkdir(exist_ok=True)
-    content = path.read_bytes() if path.exists() else b""
-    path.write_bytes(content + b"\n# a remark\n")
-    changed = collect(MINI, checkout)
-    assert (changed["code"] != before["code"]) is counts
-    assert changed["parameters"] == before["parameters"]
-    path.write_bytes(content)
-    assert collect(MINI, checkout) == before
-
-
-def test_every_parameter_counts_and_every_override_is_named(checkout) -> None:
-    before = collect(MINI, checkout)
-    assert (before["profile"], before["overrides"]) == ("mini", [])
-    # It changes no file on the way, so no stage downstream would notice it.
-    other = Params.model_validate(compose(["profile=mini", "evaluate.examples=3"]))
-    after = collect(other, checkout)
-    assert (after["code"], after["overrides"]) == (before["code"], ["evaluate.examples=3"])
-    assert after["parameters"] != before["parameters"]
+def test_every_parameter_counts_and_their_order_does_not() -> None:
+    content = compose(["profile=smoke"])
+    before = parameters_digest(Params.model_validate(content))
+    assert parameters_digest(Params.model_validate(dict(reversed(content.items())))) == before
+    for override in ("seed=1", "base.billions=2", "evaluate.examples=3"):
+        assert parameters_digest(Params.model_validate(compose(["profile=smoke", override]))) != before

@@ -22,20 +22,13 @@ from vsd_utils.data.annotations import RELATIONS, Item, load_items
 from vsd_utils.evaluate.scores import fact_of
 from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sentences
 from vsd_utils.metrics.bootstrap import compare, draw, intervals, resample
-from vsd_utils.metrics.java.meteor import meteor_counts, meteor_score
+from vsd_utils.metrics.challenge import challenge_scores
+from vsd_utils.metrics.java.meteor import meteor_counts, meteor_measure, meteor_score
 from vsd_utils.metrics.java.runtime import find_java
 from vsd_utils.metrics.java.tokenizer import tokenize
-from vsd_utils.metrics.measure import (
-    bleu_measure,
-    challenge_scores,
-    cider_scores,
-    confusion_counts,
-    mean_measure,
-    meteor_measure,
-    relation_measures,
-    rouge_scores,
-    self_bleu,
-)
+from vsd_utils.metrics.measure import mean_measure
+from vsd_utils.metrics.ngrams import bleu_measure, cider_scores, rouge_scores, self_bleu
+from vsd_utils.metrics.relation_f1 import confusion_counts, relation_measures
 
 CLOSE = {"rel": 0, "abs": 1e-7}  # on a scale of 100: 1e-9 of the libraries' 0..1
 

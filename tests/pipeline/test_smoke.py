@@ -1,7 +1,9 @@
 """The whole pipeline as a user runs it, on a handful of scenes: DVC, papermill, every stage, in a fresh repository."""
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -24,13 +26,14 @@ def test_every_stage_leaves_what_the_next_one_and_the_reader_need(project: Proje
             output.text for cell in code for output in cell.outputs if output.get("name") == "stderr" and output.text
         ]
         assert (errors, warned) == ([], [])
-        assert (project.folder / "reports/notebooks" / name).with_suffix(".html").stat().st_size > 10_000
+        assert (project.folder / "data/executed" / name).with_suffix(".html").stat().st_size > 10_000
+    assert {path.name for path in (project.folder / "reports/notebooks").iterdir()} == {*SOURCES.values()}
     assert len(read_jsonl(project.folder / "data/predictions/lora.jsonl")) == 27
     for table in ("main", "task1", "task2", "task3", "challenge", "paired", "published_v1", "refinement"):
         for suffix in ("md", "csv", "tex"):
             text = (project.folder / f"reports/tables/{table}.{suffix}").read_text()
             assert "Profile smoke" in text
-            assert "Seed 0, code at" in text
+            assert re.search(r"Seed 0, code sha256 [0-9a-f]{10}, parameters sha256 [0-9a-f]{10}\.", text)
     pictures = {path.name for path in (project.folder / "reports/figures").iterdir()}
     assert {"relation_f1.png", "confusion.png", "loss.png", "refinement.png", "examples.png"} <= pictures
     assert (project.folder / "reports/training/plots/metrics/val/loss.tsv").is_file()
@@ -78,6 +81,11 @@ def test_what_was_made_names_no_folder_of_this_machine(project: Project) -> None
     assert project.json("models/adapter/adapter_config.json")["base_model_name_or_path"] == "models/base"
 
 
+def stages(ran: str) -> list[str]:
+    """Stages that DVC says it has run, in their order."""
+    return [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line]
+
+
 def test_nothing_changed_means_nothing_to_do(project: Project) -> None:
     assert "Running stage" not in project.run("dvc", "repro")
 
@@ -94,26 +102,36 @@ def test_opening_and_saving_a_notebook_reruns_no_stage(project: Project) -> None
     nbformat.write(notebook, path)
     ran = project.run("dvc", "repro")
     path.write_bytes(before)
-    assert [line for line in ran.splitlines() if "Running stage" in line] == ["Running stage 'clean':"]
+    assert stages(ran) == ["clean"]
 
 
 def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_files(project: Project) -> None:
-    before = project.digests(*RESULTS)
+    before, record = project.digests(*RESULTS), project.json("data/provenance.json")
     with (project.folder / "vsd_utils/report/figures.py").open("a") as file:
         file.write("# a remark\n")
-    ran = project.run("dvc", "repro")
-    stages = [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line]
-    assert stages == ["provenance", "evaluate", "report"]
-    after = project.digests(*RESULTS)
-    # The tables and the record name another digest of the code; nothing else differs.
+    assert stages(project.run("dvc", "repro")) == ["provenance", "evaluate", "report"]
+    after, edited = project.digests(*RESULTS), project.json("data/provenance.json")
+    # The tables and the record name the edited code; nothing else differs.
+    assert {key for key in record if record[key] != edited[key]} == {"code"}
     changed = {name for name in before if before[name] != after[name]}
     assert before.keys() == after.keys()
     assert not any(name.startswith(("data", "models")) for name in changed)
-    code = project.json("data/provenance.json")["code"]
-    assert f"code {code}" in (project.folder / "reports/tables/main.csv").read_text()
+    assert f"code sha256 {edited['code']}, " in (project.folder / "reports/tables/main.csv").read_text()
     subprocess.run(["git", "checkout", "--quiet", "vsd_utils/report/figures.py"], cwd=project.folder, check=True)
     project.run("dvc", "repro")
     assert project.digests(*RESULTS) == before
+
+
+def test_another_clone_at_another_commit_makes_the_same_report(project: Project, tmp_path: Path) -> None:
+    made = (*RESULTS, "data/executed", "dvc.lock")
+    clone = project.copy(tmp_path / "another folder")
+    for name in ("README.md", "vsd_utils/commands/score.py", "tests/conftest.py"):  # no stage uses them
+        with (clone.folder / name).open("a") as file:
+            file.write("# a remark\n")
+    clone.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--all", "--message", "a remark")
+    forced = ["clean", "provenance", "evaluate", "report"]
+    assert stages(clone.run("dvc", "repro", "--force", "--single-item", *forced)) == forced
+    assert clone.digests(*made) == project.digests(*made)
 
 
 def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
@@ -123,17 +141,17 @@ def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     ran = project.run("dvc", "repro")
     # Only the copying of tables and notebooks into the report is not worth a cache.
-    assert [line.split("'")[1] for line in ran.splitlines() if "Running stage" in line] == ["report"]
+    assert stages(ran) == ["report"]
     assert project.digests(*RESULTS) == before
 
 
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("finetune.r=0", "finetune.r"),
-        ("+finetune.lora_alhpa=8", "finetune.lora_alhpa"),
+        ("finetune.lora_rank=0", "finetune.lora_rank"),
+        ("+finetune.lora_rnak=8", "finetune.lora_rnak"),
         ("~describe.limit", "describe.limit"),
-        ("finetune.dtype=float8", "finetune.dtype"),
+        ("finetune.precision=float8", "finetune.precision"),
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, override: str, says: str) -> None:
@@ -153,5 +171,5 @@ def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Pro
         str(project.folder / "notebooks" / SOURCES["convert"]),
         PYTHONPATH=str(project.folder),
     )
-    assert "rendered scenes" in text
+    assert "profile smoke" in text
     assert "Running stage" not in project.run("dvc", "repro")

@@ -1,5 +1,6 @@
 """dvc.yaml against the code: what a stage depends on is what it runs, and nothing more."""
 
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -7,15 +8,13 @@ import pytest
 from pydantic import BaseModel
 from stages import PACKAGE, STAGES, imported, runs
 
-from vsd_utils.commands import preflight
-from vsd_utils.commands.provenance import NO_STAGE_RUNS
+from vsd_utils.commands import preflight, provenance
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names
 from vsd_utils.common.params import SHARED, Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
 
-# Provenance depends on all code and notebooks, to say what they are.
-WORKING = [name for name in STAGES if name not in ("clean", "provenance", "report")]
+WORKING = [name for name in STAGES if name not in ("clean", "report")]
 
 
 def paths(entries: list[str | dict[str, dict[str, bool]]]) -> dict[str, bool]:
@@ -32,14 +31,36 @@ def outputs(stage: str) -> dict[str, bool]:
 
 
 def test_every_stage_is_a_notebook_or_a_script() -> None:
-    models = ["clean", "preflight", "fetch", "base", "refiner"]
-    assert list(STAGES) == [*models, "convert", "finetune", "describe", "refine", "provenance", "evaluate", "report"]
-    assert len(WORKING) == 9
+    assert list(STAGES) == ["clean", "preflight", "provenance", "fetch", "base", "refiner", *SOURCES, "report"]
+    assert len(WORKING) == 10
     for stage in SOURCES:
         assert STAGES[stage]["cmd"] == f"python -m vsd_utils run-notebook {stage}"
 
 
-@pytest.mark.parametrize("stage", [*WORKING, "clean", "report"])
+def files(stage: str) -> set[Path]:
+    """Files of the package that a stage depends on, by themselves or in a folder."""
+    declared = [ROOT / path for path in paths(STAGES[stage]["deps"]) if path.startswith("vsd_utils/")]
+    inside = {file for path in declared for file in (path.rglob("*") if path.is_dir() else [path])}
+    return {file for file in inside if file.is_file() and "__pycache__" not in file.parts}
+
+
+def test_the_digest_of_the_code_covers_what_any_stage_depends_on_and_nothing_else() -> None:
+    others = [stage for stage in STAGES if stage != "provenance"]
+    own = PACKAGE / "commands" / "provenance.py"
+    assert files("provenance") == set().union(*map(files, others)) | {own}
+    assert not files("provenance") & {PACKAGE / "__main__.py", PACKAGE / "commands/score.py"}
+    notebooks = {path for path in paths(STAGES["provenance"]["deps"]) if path.endswith(".ipynb")}
+    assert notebooks == {*STAGES["clean"]["outs"]}
+    # Overrides are told by the profiles; and every parameter counts.
+    assert {"conf/config.yaml", "conf/profile"} <= {*paths(STAGES["provenance"]["deps"])}
+    assert STAGES["provenance"]["params"] == list(Params.model_fields)
+    code = provenance.code_paths()
+    assert {path.relative_to(ROOT).as_posix() for path in code} == {
+        path for path in paths(STAGES["provenance"]["deps"]) if not path.startswith("conf/")
+    }
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "provenance"])
 def test_a_stage_depends_on_what_it_runs(stage) -> None:
     # Folders or files, so that nothing can go stale; and no file that it does not run.
     declared = {ROOT / path for path in paths(STAGES[stage]["deps"]) if path.startswith("vsd_utils/")}
@@ -62,9 +83,8 @@ def test_a_stage_depends_on_the_files_that_lie_beside_its_modules(stage) -> None
 
 def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
     run = set().union(*map(runs, STAGES))
-    apart = {PACKAGE / name for name in NO_STAGE_RUNS}
+    apart = {PACKAGE / name for name in ("__main__.py", "commands/profile.py", "commands/score.py")}
     apart |= set().union(*map(imported, apart))
-    assert not run & {PACKAGE / name for name in NO_STAGE_RUNS}
     assert {path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"} == run | apart
 
 
@@ -85,7 +105,12 @@ def test_a_notebook_stage_runs_the_cleaned_copy(stage) -> None:
 def test_a_stage_depends_on_whole_outputs() -> None:
     # Of a file inside one, `dvc exp run` reads the lock's list of the directory, and fails where that was never made.
     made = [path for stage in STAGES for path in outputs(stage)]
-    used = [path for stage in WORKING for path in paths(STAGES[stage]["deps"]) if not path.startswith("vsd_utils/")]
+    used = [
+        path
+        for stage in WORKING
+        for path in paths(STAGES[stage]["deps"])
+        if not path.startswith(("vsd_utils/", "conf/"))
+    ]
     assert {path.split("/")[0] for path in used} == {"data", "models", "reports"}
     assert {*used} <= {*made}
 
@@ -106,7 +131,7 @@ def test_what_is_read_is_what_another_stage_writes() -> None:
     assert len(made) == len({*made})
     for stage in WORKING:
         for path in paths(STAGES[stage]["deps"]):
-            if path.startswith("vsd_utils/"):
+            if path.startswith(("vsd_utils/", "conf/")):
                 assert (ROOT / path).exists()
             else:
                 assert any(path == out or path.startswith(f"{out}/") for out in made), (stage, path)
@@ -137,12 +162,8 @@ def test_parameters_of_a_stage_are_parameters(stage) -> None:
 @pytest.mark.parametrize("stage", SOURCES)
 def test_a_notebook_stage_has_the_parameters_of_its_notebook(stage) -> None:
     names = parameter_names(nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4))
-    assert STAGES[stage]["params"] == [name for name in SHARED if name in names] + [stage]
-
-
-def test_what_the_tables_name_comes_from_all_parameters() -> None:
-    assert STAGES["provenance"]["params"] == list(Params.model_fields)
-    assert "data/provenance.json" in STAGES["evaluate"]["deps"]
+    wanted = [name for name in SHARED if name in names] + [stage]
+    assert STAGES[stage]["params"] == wanted
 
 
 class Recorder:
@@ -180,7 +201,7 @@ def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
 
 @pytest.mark.parametrize("room", ["report", "evaluate"])
 def test_an_edit_of_the_report_reruns_the_evaluation_alone(room) -> None:
-    assert [stage for stage in WORKING if f"vsd_utils/{room}" in STAGES[stage]["deps"]] == ["evaluate"]
+    assert [stage for stage in WORKING if f"vsd_utils/{room}" in STAGES[stage]["deps"]] == ["provenance", "evaluate"]
     assert not any(path in paths(STAGES[stage]["deps"]) for path in outputs("evaluate") for stage in WORKING)
 
 

@@ -30,7 +30,8 @@ NOTE = (
     "finetune.per_device_train_batch_size=1, finetune.gradient_accumulation_steps=16, finetune.r=8. "
     "Data: VSD annotations (the authors' files, "
     "the authors' splits; photos); 5,855 test images. Base model: llava-hf/llava-v1.6-vicuna-13b-hf at e66fcaaa7d; "
-    "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0; code 0123456789, parameters 0123456789 (SHA-256)."
+    "refiner: Qwen/Qwen2-7B-Instruct at f2826a00ce. Seed 0, code sha256 0123456789, parameters "
+    "sha256 0123456789."
 )
 
 

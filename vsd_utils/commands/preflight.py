@@ -88,7 +88,7 @@ def _gpu(params: Params) -> list[str]:
 
 
 def _commit() -> list[str]:
-    if not git.lacks_commit():
+    if not git.lacks_commit(ROOT):
         return []
     return [
         f"{ROOT}: a git repository where nothing is committed yet, and DVCLive, which logs the training, needs a "

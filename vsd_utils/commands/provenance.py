@@ -1,47 +1,54 @@
-"""Digest the code and the parameters of a run: what every table of the report names.
+"""Write down what a run is made by: its profile and overrides, and digests of its code and of its parameters.
 
-Not the commit: it changes with every word of the README, and a fresh clone could not make the committed report again.
-The code is the package, but for what no stage runs, and the cleaned notebooks. The locked versions of libraries are not
-in it, for a development tool's update changes no result; those that make scores are named beside them. Writes ``data/provenance.json``: ``profile``, ``overrides`` (where the parameters differ from the profile), and
-the SHA-256 digests ``code`` and ``parameters``, the first ten digits of each.
+The report names these digests and no commit, so that another clone, at another commit that changed nothing the
+pipeline uses, makes the same bytes again. The code is what this stage depends on in dvc.yaml: all files and folders of
+the package that any stage depends on, and the cleaned notebooks. Not requirements.lock: no stage runs again when it
+changes, so a digest of it would speak of libraries that made none of the results; ``metrics.json`` has the versions
+of what computed the scores.
 """
 
 import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from ruamel.yaml import YAML
 
 from vsd_utils.commands import stage
 from vsd_utils.common.files import sha256, write_json
 from vsd_utils.common.params import Params, load
-from vsd_utils.common.paths import CLEAN_NOTEBOOKS, PROVENANCE, ROOT
+from vsd_utils.common.paths import CONF, DVC_STAGES, PROVENANCE, ROOT
 from vsd_utils.common.profiles import overrides
 
-NO_STAGE_RUNS = ("__main__.py", "commands/profile.py", "commands/score.py")
+_DIGITS = 10
 
 
-def collect(params: Params, root: Path = ROOT) -> dict[str, Any]:
-    """Content of ``data/provenance.json`` for ``params`` and the code below ``root``."""
-    return {
-        "profile": params.profile,
-        "overrides": overrides(params),
-        "code": code_digest(root),
-        "parameters": _short(json.dumps(params.model_dump(mode="json"), sort_keys=True)),
-    }
+def code_paths(root: Path = ROOT) -> list[Path]:
+    """List what counts as the pipeline's code: what the stage ``provenance`` depends on, but for ``conf``."""
+    depends = YAML(typ="safe", pure=True).load(root / DVC_STAGES.name)["stages"]["provenance"]["deps"]
+    return [root / path for path in depends if Path(path).parts[0] != CONF.name]
 
 
-def code_digest(root: Path = ROOT) -> str:
-    """Digest the names and contents of all files that a stage runs; the first ten digits."""
-    package = root / "vsd_utils"
-    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    files = [path for path in files if path.relative_to(package).as_posix() not in NO_STAGE_RUNS]
-    files += (root / CLEAN_NOTEBOOKS.relative_to(ROOT)).glob("*.ipynb")
-    return _short("".join(f"{path.relative_to(root).as_posix()} {sha256(path)}\n" for path in sorted(files)))
+def code_digest(paths: Sequence[Path], root: Path = ROOT) -> str:
+    """Digest names and bytes of files and of all files in folders, in any order: ten hexadecimal digits.
+
+    Hidden files and compiled modules, which a desktop or Python leaves beside the code, do not count.
+    """
+    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()}
+    names = sorted(file.relative_to(root).as_posix() for file in files)
+    lines = [f"{sha256(root / name)} {name}\n" for name in names if not _is_left_behind(name)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGITS]
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+def _is_left_behind(name: str) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
+
+
+def parameters_digest(params: Params) -> str:
+    """Digest all parameters with their values, in any order: ten hexadecimal digits."""
+    written = json.dumps(params.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:_DIGITS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,5 +59,12 @@ def run(given: argparse.Namespace) -> int:
     """Run the stage."""
     params = load()
     with stage.running("provenance"):
-        write_json(PROVENANCE, collect(params))
+        record = {
+            "profile": params.profile,
+            "overrides": overrides(params),
+            "seed": params.seed,
+            "code": code_digest(code_paths()),
+            "parameters": parameters_digest(params),
+        }
+        write_json(PROVENANCE, record)
     return 0

@@ -14,10 +14,12 @@ from vsd_utils.common.paths import EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS, REPORT_
 
 
 def publish() -> None:
-    """Replace ``reports/tables`` and ``reports/notebooks`` by copies of what the stages made."""
+    """Replace ``reports/tables`` and ``reports/notebooks`` by copies of what the stages made.
+
+    The notebooks' HTML is not copied: it stays in ``data/executed``.
+    """
     for made, shown in ((TABLES, REPORT_TABLES), (EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS)):
         with replacing_folder(shown) as folder:
-            # Pages stay in DVC's cache: they are the notebooks once more, megabytes of them.
             shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.html"))
 
 

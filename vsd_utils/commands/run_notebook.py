@@ -1,7 +1,7 @@
 """The pipeline's notebooks: cleaned before a run, executed with checked parameters, the same bytes from two runs.
 
 DVC depends on the cleaned copy of a notebook, so that opening and saving the source never reruns a stage. The executed
-copy goes to ``data/executed``, as a notebook and as HTML, and from there to ``reports/notebooks``.
+copy goes to ``data/executed``, as a notebook and as HTML, and the notebook from there to ``reports/notebooks``.
 """
 
 import argparse

@@ -1,6 +1,5 @@
-"""What a run needs of git: DVCLive, which logs the training, stops in a repository without a commit."""
+"""Whether the checkout's git repository has a commit, which DVCLive needs to log a training."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -8,13 +7,16 @@ from vsd_utils.common.paths import ROOT
 
 
 def lacks_commit(root: Path = ROOT) -> bool:
-    """Whether ``root`` lies in a git repository in which nothing is committed yet; False where git cannot tell."""
+    """Say whether ``root`` is in a git repository in which nothing is committed yet.
+
+    False where git is not installed, where there is no repository, and where git refuses to read another user's.
+    """
     try:
-        return _git(root, "rev-parse", "--git-dir") and not _git(root, "rev-parse", "--verify", "HEAD")
-    except FileNotFoundError:  # git is not installed
+        return _succeeds(root, "--git-dir") and not _succeeds(root, "--verify", "HEAD")
+    except FileNotFoundError:
         return False
 
 
-def _git(root: Path, *arguments: str) -> bool:
-    english = os.environ | {"LC_ALL": "C"}
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, env=english, check=False).returncode == 0
+def _succeeds(root: Path, *arguments: str) -> bool:
+    command = ["git", "rev-parse", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0

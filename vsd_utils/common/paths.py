@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = ROOT / "params.yaml"
 CONF = ROOT / "conf"
+DVC_STAGES = ROOT / "dvc.yaml"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"

@@ -31,7 +31,7 @@ def left_out(root: Path = ANNOTATIONS) -> list[str]:
 def describe(record: dict[str, Any]) -> str:
     """One clause for reports: what data a run was made on."""
     if record["source"] == "scenes":
-        return "rendered scenes (vsd_utils/miniature/scenes/scene.py)"
+        return "rendered scenes of the embedded renderer"
     kind = "the authors' files" if record["authors_files"] else "files that are not the authors', by their digests"
     split = "split here by image" if record["own_split"] else "the authors' splits"
     photos = "photos" if record["photos"] else "boxes on an empty canvas, no photos"

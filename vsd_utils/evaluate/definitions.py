@@ -33,7 +33,7 @@ _SENTENCE = {
     "cider": "mean CIDEr-D, times 100, document frequencies from these references, so comparable on the same "
     "images only (pycocoevalcap)",
     "relation_in_sentence": "share of sentences that state the annotated relation between the two objects in the right "
-    "direction, in its inverse form too (vsd_utils.metrics.relation_checker)",
+    "direction, in its inverse form too (by the rules of the project's relation checker)",
 }
 _DIVERSITY = {
     "mbleu4_by_rank": "corpus BLEU-4 of the k-th sentences against the image's two others, mean over k",

@@ -29,15 +29,10 @@ from vsd_utils.evaluate.submissions import (
     read_images,
 )
 from vsd_utils.metrics.bootstrap import RESAMPLES, Comparison, compare, intervals
+from vsd_utils.metrics.challenge import READINGS, challenge_scores
 from vsd_utils.metrics.java.tokenizer import one_line
-from vsd_utils.metrics.measure import (
-    AVERAGES,
-    READINGS,
-    Measure,
-    challenge_scores,
-    confusion_counts,
-    relation_measures,
-)
+from vsd_utils.metrics.measure import Measure
+from vsd_utils.metrics.relation_f1 import AVERAGES, confusion_counts, relation_measures
 
 _NO_FILE = "no file with predictions of this task was given"
 TASK_NAMES = {

@@ -14,23 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.metrics.java.meteor import meteor_counts, meteor_score
+from vsd_utils.metrics.java.meteor import meteor_counts, meteor_measure, meteor_score
 from vsd_utils.metrics.java.runtime import Java, find_java
 from vsd_utils.metrics.java.spice import Pair, Spice
 from vsd_utils.metrics.java.tokenizer import one_line, tokenize
-from vsd_utils.metrics.measure import (
-    Array,
-    Measure,
-    bleu_maximum,
-    bleu_measure,
-    bleu_score,
-    cider_scores,
-    mean_measure,
-    mean_of,
-    meteor_measure,
-    rouge_scores,
-    self_bleu,
-)
+from vsd_utils.metrics.measure import Array, Measure, mean_measure, mean_of
+from vsd_utils.metrics.ngrams import bleu_maximum, bleu_measure, bleu_score, cider_scores, rouge_scores, self_bleu
 from vsd_utils.metrics.relation_checker import states_relation
 
 SPICE_NAMES = ("spice", "spice_per_reference_max")

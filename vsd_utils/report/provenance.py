@@ -8,29 +8,32 @@ from vsd_utils.data import dataset_info
 from vsd_utils.models.checkpoint import Pointer, read_pointer
 
 
-def collect(seed: int) -> dict[str, Any]:
-    """Gather what a run was made from: what the stage ``provenance`` wrote, data, models with revisions, ``seed``."""
+def collect() -> dict[str, Any]:
+    """Collect profile, overrides, seed and digests of the run, its data, its models, and how many items it left out.
+
+    Raises ``VsdError`` naming the file when a stage has not written down its part yet.
+    """
     source = dataset_info.read()
     statistics = read_json(CONVERSATIONS / "statistics.json")
-    return read_json(PROVENANCE) | {
+    return {
+        **read_json(PROVENANCE),
         "data": dataset_info.describe(source),
         "annotated_by_people": source["source"] != "scenes",
         "authors_test_split": bool(source.get("authors_files")) and not source["own_split"] and bool(source["photos"]),
         "images": statistics["images"],
         "left_out": sum(source["left_out"].values()),
         "models": {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))},
-        "seed": seed,
     }
 
 
 def sentence(record: dict[str, Any], n: int) -> str:
-    """One line for below a table: all of the record, and the number ``n`` of test images that were described."""
+    """Say the whole record and the number ``n`` of described test images in one line, for below a table."""
     changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
     left_out = f", {record['left_out']} unusable images left out" if record["left_out"] else ""
     return (
         f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; {n:,} test images. "
         f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}. "
-        f"Seed {record['seed']}; code {record['code']}, parameters {record['parameters']} (SHA-256)."
+        f"Seed {record['seed']}, code sha256 {record['code']}, parameters sha256 {record['parameters']}."
     )
 
 

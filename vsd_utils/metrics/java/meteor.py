@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vsd_utils.metrics.java.cache import Store, cache_folder
 from vsd_utils.metrics.java.jars import pycocoevalcap_folder
 from vsd_utils.metrics.java.runtime import Java, JavaError, environment, find_java
+from vsd_utils.metrics.measure import Measure
 
 COUNTS = 23
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -65,6 +66,11 @@ def meteor_score(counts: NDArray[np.float64]) -> NDArray[Any]:
         fragments = np.where(whole, 0.0, counts[:, _CHUNKS] / (counts[:, 21:].sum(1) / 2))
         score = mean * (1 - _GAMMA * fragments**_BETA)
     return np.where(np.isnan(score), 0.0, np.maximum(score, 0.0))
+
+
+def meteor_measure(counts: NDArray[np.float64]) -> Measure:
+    """Measure corpus METEOR from the jar's counts."""
+    return Measure(meteor_sums(counts), lambda sums: 100 * meteor_score(sums))
 
 
 def _request(caption: str, references: Sequence[str]) -> str:
