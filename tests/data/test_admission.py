@@ -22,7 +22,8 @@ from vsd_utils.common.profiles import compose
 from vsd_utils.data import control_tokens
 from vsd_utils.data.admission import admit, survey
 from vsd_utils.data.annotations import SPLITS, Item, load_items, load_versions
-from vsd_utils.evaluate.scores import Engine, References, Submission, score_together
+from vsd_utils.evaluate.references import load_references
+from vsd_utils.evaluate.scores import Engine, Submission, score_systems
 from vsd_utils.evaluate.submissions import export_submission
 from vsd_utils.miniature.model import architecture
 
@@ -214,9 +215,9 @@ def test_all_stages_agree_on_what_is_left(broken, checkout, tmp_path) -> None:
         for task, text in ((1, "on"), (2, one.captions[0]), (3, one.captions[1]))
     ]
     files = export_submission(rows, items, tmp_path / "mine")
-    references = References(gold[1], gold[2])
+    references = load_references(gold[1], gold[2])
     engine = Engine(spice=False)
-    scored, _ = score_together({"mine": Submission(*files)}, references, {}, engine=engine, resamples=9)
+    scored = score_systems({"mine": Submission(*files)}, references, engine=engine, resamples=9).systems
     assert scored["mine"].scores["task1"]["accuracy"] == 100
     assert [row["img_id"] for row in scored["mine"].items] == good["test"]
 

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -18,19 +17,11 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl, write_json
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.data.annotations import RELATIONS, Item, load_items
-from vsd_utils.evaluate import scores as score_module
 from vsd_utils.evaluate.baselines import human_submission, predict_relations, sentence_tasks, template_submission
-from vsd_utils.evaluate.scores import (
-    References,
-    Submission,
-    compare_systems,
-    disagreements,
-    fact_of,
-    score_predictions,
-    score_systems,
-    score_together,
-    write_scores,
-)
+from vsd_utils.evaluate.comparison import compare_systems, disagreements
+from vsd_utils.evaluate.references import fact_of, load_references
+from vsd_utils.evaluate.score_files import write_scores
+from vsd_utils.evaluate.scores import Submission, score_systems
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.evaluate.submissions import SubmissionError, export_submission, predicted_relations, read_submission
 from vsd_utils.report.published import COLUMNS, comparison_table, load_published
@@ -200,10 +191,10 @@ def test_the_command_says_what_is_wrong(real, tmp_path, capsys) -> None:
 
 def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
     systems = {name: Submission(real / name / "task1-2.json", real / name / "task3.json") for name in ("on", "people")}
-    references = References(real / "v1.json", real / "v2.json")
+    references = load_references(real / "v1.json", real / "v2.json")
     engine = Engine(cache=tmp_path, spice=False)
-    both = score_systems(systems, references, engine=engine, resamples=100)
-    alone = score_systems({"people": systems["people"]}, references, engine=engine, resamples=100)
+    both = score_systems(systems, references, engine=engine, resamples=100).systems
+    alone = score_systems({"people": systems["people"]}, references, engine=engine, resamples=100).systems
     assert alone["people"].scores == both["people"].scores
     compared = compare_systems(both["people"], both["on"], resamples=100)
     assert compared["task1.accuracy"].difference == pytest.approx(100 - both["on"].scores["task1"]["accuracy"])
@@ -217,7 +208,7 @@ def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
         score_systems({"few": Submission(tmp_path / "few.json", None)}, references, engine=engine)
     few = score_systems(
         {"few": Submission(tmp_path / "few.json", None)}, references, engine=engine, only_predicted=True
-    )
+    ).systems
     scores = few["few"].scores
     assert scores["task2"]["n"] == 1
     assert "two images" in scores["not_computed"]["task2.cider"]
@@ -229,14 +220,14 @@ def test_systems_together_apart_and_against_each_other(real, tmp_path) -> None:
 
 def test_sentences_without_an_image_beside_systems(real, tmp_path) -> None:
     systems = {"on": Submission(real / "on/task1-2.json", real / "on/task3.json")}
-    references = References(real / "v1.json", real / "v2.json")
+    references = load_references(real / "v1.json", real / "v2.json")
     engine = Engine(cache=tmp_path, spice=False)
-    items, others = load_items(references.v1), load_items(references.used(2))
+    items, others = references.items[1], references.items[2]
     train = [triple for one in items[:15] for triple in one.triple_list]
-    scored, found = score_together(
+    scored, found = score_systems(
         systems, references, sentence_tasks(items, others, train), engine=engine, resamples=100
     )
-    assert scored["on"].scores == score_systems(systems, references, engine=engine, resamples=100)["on"].scores
+    assert scored["on"].scores == score_systems(systems, references, engine=engine, resamples=100).systems["on"].scores
     stated = {key: result.measures["relation_in_sentence"].value for key, result in found.items()}
     on = sum("on" in fact_of(one)[2] for one in items)
     for version in ("v1", "v2"):
@@ -331,13 +322,12 @@ def test_any_json_ends_in_a_result_or_a_message_that_names_the_file(data, name, 
         files = {each: Path(folder, f"{each}.json") for each in FILES}
         for each, file in files.items():
             file.write_text(json.dumps(content[each]))
-        references = References(files["v1"], files["v2"])
         options: dict[str, Any] = {"engine": Engine(java="/nowhere"), "resamples": 2, "only_predicted": only_predicted}
         said = ""
         try:
-            write_scores(
-                score_predictions(files["task12"], files["task3"], references, **options), Path(folder, "scores.json")
-            )
+            references = load_references(files["v1"], files["v2"])
+            scored = score_systems({"x": Submission(files["task12"], files["task3"])}, references, **options)
+            write_scores(scored.systems["x"], Path(folder, "scores.json"))
         except VsdError as error:
             said = str(error)
         assert not said or any(str(file) in said for file in files.values())
@@ -368,8 +358,9 @@ def test_what_is_wrong_with_a_file_is_said(content, said, name, tmp_path) -> Non
     write_json(tmp_path / "predictions", GOOD)
     write_json(tmp_path / "references", [one.model_dump(mode="json") for one in ITEMS])
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    systems = {"x": Submission(tmp_path / "predictions", None)}
     with pytest.raises(VsdError) as caught:
-        score_predictions(tmp_path / "predictions", None, References(tmp_path / "references"), only_predicted=True)
+        score_systems(systems, load_references(tmp_path / "references"), only_predicted=True)
     assert str(tmp_path / name) in str(caught.value)
     assert said in str(caught.value)
 
@@ -378,8 +369,9 @@ def test_references_without_words_are_placeholders(tmp_path) -> None:
     write_json(tmp_path / "predictions", GOOD)
     placeholders = [one.model_dump(mode="json") | {"captions": [".", "..."]} for one in ITEMS]
     write_json(tmp_path / "references", placeholders)
+    references = load_references(tmp_path / "references")
     with pytest.raises(VsdError, match=r"references: .* of 6 of 6 images are placeholders.*no words"):
-        score_predictions(tmp_path / "predictions", None, References(tmp_path / "references"))
+        score_systems({"x": Submission(tmp_path / "predictions", None)}, references)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
@@ -440,16 +432,3 @@ def test_a_score_that_cannot_be_computed_has_an_exit_status_of_its_own(inputs, c
     assert scores["task1"]["accuracy"] == 100
     assert scores["task2"]["bleu4"] is None
     assert "does not run" in scores["not_computed"]["task2.bleu4"]
-
-
-def test_references_are_read_once(inputs) -> None:
-    systems = {name: Submission(inputs / "task12.json", inputs / "task3.json") for name in ("one", "two")}
-    references = References(inputs / "v1.json", inputs / "v2.json")
-    options: dict[str, Any] = {"engine": Engine(java="/nowhere"), "resamples": 2, "only_predicted": True}
-    with mock.patch.object(score_module, "load_items", wraps=load_items) as loaded:
-        scored = score_systems(systems, references, **options)
-    assert [call.args[0].name for call in loaded.call_args_list] == ["v1.json", "v2.json"]
-    known = {version: load_items(references.used(version)) for version in (1, 2)}
-    with mock.patch.object(score_module, "load_items", side_effect=AssertionError):
-        again = score_systems(systems, references._replace(items=known), **options)
-    assert again["two"].scores == scored["one"].scores

@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.data.annotations import RELATIONS, Item, load_items
-from vsd_utils.evaluate.scores import fact_of
+from vsd_utils.evaluate.references import fact_of
 from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sentences
 from vsd_utils.metrics.bootstrap import compare, draw, intervals, resample
 from vsd_utils.metrics.challenge import challenge_scores

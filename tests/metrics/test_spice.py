@@ -15,7 +15,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import sha256
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.data.annotations import Item, load_items
-from vsd_utils.evaluate.scores import fact_of
+from vsd_utils.evaluate.references import fact_of
 from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sentences
 from vsd_utils.metrics.java.cache import Store, cache_folder
 from vsd_utils.metrics.java.jars import SCRIPT_ENGINE, SPICE_JARS, JarError, fetch_jars, pycocoevalcap_folder

@@ -11,14 +11,9 @@ from PIL import Image
 from vsd_utils.common.files import write_json
 from vsd_utils.data.annotations import RELATIONS, Item
 from vsd_utils.data.samples import PicturedTriple, Sample
-from vsd_utils.evaluate.scores import (
-    Evaluation,
-    References,
-    compare_systems,
-    explain_absent_tasks,
-    score_systems,
-    submission_in,
-)
+from vsd_utils.evaluate.comparison import compare_systems
+from vsd_utils.evaluate.references import load_references
+from vsd_utils.evaluate.scores import Evaluation, explain_absent_tasks, score_systems, submission_in
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.evaluate.submissions import export_submission, refinement_systems
 from vsd_utils.report import figures, tables
@@ -79,9 +74,9 @@ def scored(folder: Path, given: str, cache: Path) -> dict[str, Evaluation]:
         export_submission(some, [one for one in items() if one.img_id in answered], folder / name)
     write_json(folder / "gold.json", [one.model_dump(mode="json") for one in items()])
     systems = {name: submission_in(folder / name) for name in tables.SYSTEMS if (folder / name).is_dir()}
-    references = References(folder / "gold.json", folder / "gold.json")
+    references = load_references(folder / "gold.json", folder / "gold.json")
     engine = Engine(cache=cache, spice=False)
-    return score_systems(systems, references, engine=engine, resamples=50, only_predicted=True)
+    return score_systems(systems, references, engine=engine, resamples=50, only_predicted=True).systems
 
 
 def test_refined_rows_are_about_the_images_given_to_the_refiner_and_no_others(tmp_path, cache) -> None:

@@ -15,7 +15,7 @@ from vsd_utils.common import git
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import write_json
 from vsd_utils.common.params import Base, Params, Refiner, load
-from vsd_utils.common.paths import DATA, MODELS, PREFLIGHT, REPORTS, ROOT, user_path
+from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
 from vsd_utils.data.admission import survey
 
 BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
@@ -33,17 +33,7 @@ def problems(params: Params) -> list[str]:
     """
     settings = params.fetch
     data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
-    return [*_links(), *data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
-
-
-def _links() -> list[str]:
-    return [
-        f"{folder}: is a link, and DVC puts nothing below a link. To use a larger disk, make it a plain folder again, "
-        "keep DVC's cache there and link single files: dvc cache dir --local /larger/disk/cache, then "
-        "dvc config --local cache.type symlink"
-        for folder in (DATA, MODELS, REPORTS)
-        if folder.is_symlink()
-    ]
+    return [*data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
 
 
 def _models(params: Params) -> list[str]:

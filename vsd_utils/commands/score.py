@@ -21,7 +21,9 @@ from rich.table import Table
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import check_output
-from vsd_utils.evaluate.scores import TASK_NAMES, References, items_file, score_predictions, write_scores
+from vsd_utils.evaluate.references import load_references
+from vsd_utils.evaluate.score_files import items_file, write_scores
+from vsd_utils.evaluate.scores import TASK_NAMES, Submission, score_systems
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.metrics.bootstrap import RESAMPLES
 
@@ -110,15 +112,18 @@ def run(given: argparse.Namespace) -> int:
     for output in (given.output, items_file(given.output)):
         check_output(output, files)
     try:
-        evaluation = score_predictions(
-            given.task12,
-            given.task3,
-            References(given.references_v1, given.references_v2, given.task2_references, given.task3_references),
+        references = load_references(
+            given.references_v1, given.references_v2, given.task2_references, given.task3_references
+        )
+        scored = score_systems(
+            {"system": Submission(given.task12, given.task3)},
+            references,
             engine=Engine(given.java, given.heap_gb, spice=not given.no_spice),
             resamples=given.resamples,
             seed=given.seed,
             only_predicted=given.only_predicted,
         )
+        evaluation = scored.systems["system"]
         items = write_scores(evaluation, given.output)
     except OSError as error:
         raise VsdError(str(error)) from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.data.annotations import Item, Triple
-from vsd_utils.evaluate.scores import fact_of
+from vsd_utils.evaluate.references import fact_of
 from vsd_utils.evaluate.sentence_scores import SentenceTask
 
 TEMPLATE = "there is a {s} {p} the {o}."

@@ -1,6 +1,5 @@
-"""The scores of one or several systems from their submission files: values, intervals, paired tests, single items."""
+"""The scores of one or several systems from their submission files: values, intervals, single images."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vsd_utils.common.errors import VsdError, shown
-from vsd_utils.common.files import sha256, write_json, write_jsonl
-from vsd_utils.data.annotations import RELATIONS, Item, load_items
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import sha256
+from vsd_utils.data.annotations import RELATIONS, Item
 from vsd_utils.evaluate.definitions import SCALE, definitions, versions
+from vsd_utils.evaluate.references import References, fact_of
 from vsd_utils.evaluate.sentence_scores import (
     DIVERSITY_NAMES,
     SPICE_OFF,
@@ -23,12 +23,13 @@ from vsd_utils.evaluate.sentence_scores import (
 )
 from vsd_utils.evaluate.submissions import (
     FILE_NAMES,
+    ClassifiedEntry,
     check_submission,
     predicted_images,
     predicted_relations,
     read_images,
 )
-from vsd_utils.metrics.bootstrap import RESAMPLES, Comparison, compare, intervals
+from vsd_utils.metrics.bootstrap import RESAMPLES, intervals
 from vsd_utils.metrics.challenge import READINGS, challenge_scores
 from vsd_utils.metrics.java.tokenizer import one_line
 from vsd_utils.metrics.measure import Measure
@@ -55,10 +56,19 @@ def submission_in(folder: Path) -> Submission:
     return Submission(task12, task3)
 
 
+class _Answers(NamedTuple):
+    """A system's checked files: ``items`` that it answers, entries of task 1 or None, sentences by "task2", "task3"."""
+
+    items: Sequence[Item]
+    classified: Sequence[ClassifiedEntry] | None
+    tasks: dict[str, SentenceTask]
+    sources: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """``scores``: what the scoring command writes; ``items``: one row an image; ``measures`` by "task2.spice" etc. over
-    ``images``, from which ``compare_systems`` works; ``failed``: reasons, by "task2.spice" etc., of the scores that
+    ``images``, from which systems are compared; ``failed``: reasons, by "task2.spice" etc., of the scores that
     were asked for and could not be computed."""
 
     scores: dict[str, Any]
@@ -68,126 +78,45 @@ class Evaluation:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class References(NamedTuple):
-    """The two annotation files of one split, and which version (1 or 2) tasks 2 and 3 are scored against.
+class ScoredTogether(NamedTuple):
+    """``systems`` by name, and the further ``sentences`` by their key."""
 
-    ``items``, by version, spare whoever has read the files a second reading.
-    """
-
-    v1: Path
-    v2: Path | None = None
-    task2: int = 1
-    task3: int = 2
-    items: Mapping[int, Sequence[Item]] | None = None
-
-    def used(self, version: int) -> Path:
-        """The file of a version; raises ``VsdError`` when it was not given."""
-        path = self.v1 if version == 1 else self.v2
-        if path is None:
-            raise VsdError(f"the VSDv{version} annotation file is needed and was not given")
-        return path
-
-
-def score_predictions(
-    task12: Path | None,
-    task3: Path | None,
-    references: References,
-    *,
-    engine: Engine | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    only_predicted: bool = False,
-) -> Evaluation:
-    """Score one system; see ``score_systems``."""
-    systems = {"system": Submission(task12, task3)}
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "only_predicted": only_predicted}
-    return score_systems(systems, references, engine=engine, **options)["system"]
+    systems: dict[str, Evaluation]
+    sentences: dict[tuple[str, str], SentenceScores]
 
 
 def score_systems(
     systems: Mapping[str, Submission],
     references: References,
+    sentences: Mapping[tuple[str, str], SentenceTask] | None = None,
     *,
     engine: Engine | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     only_predicted: bool = False,
-) -> dict[str, Evaluation]:
-    """Score the submissions of several systems in one go, which costs little more than one of them.
-
-    ``score_together`` without further sentences.
-    """
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "only_predicted": only_predicted}
-    return score_together(systems, references, {}, engine=engine, **options)[0]
-
-
-def score_together(
-    systems: Mapping[str, Submission],
-    references: References,
-    sentences: Mapping[tuple[str, str], SentenceTask],
-    *,
-    engine: Engine | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    only_predicted: bool = False,
-) -> tuple[dict[str, Evaluation], dict[tuple[str, str], SentenceScores]]:
+) -> ScoredTogether:
     """Score the submissions of several systems, and further sentences with references of their own, in one go.
 
-    Task 1 is scored triple by triple and the sentences' relation by the first triple, both of ``references.v1``. With
-    ``only_predicted`` images that a system's files lack are left out (``n`` says how many are left), else they are an
-    error. Raises ``VsdError`` for files that cannot be used, ``SubmissionError`` with all problems of a submission.
+    Together they cost little more than one of them. Task 1 is scored triple by triple and the sentences' relation by
+    the first triple, both of the v1 references. With ``only_predicted`` images that a system's files lack are left out
+    (``n`` says how many are left), else they are an error. Raises ``VsdError`` for files that cannot be used,
+    ``SubmissionError`` with all problems of a submission.
     """
-    engine = engine or Engine()
-    load = functools.cache(load_items)
-
-    def known(version: int) -> Sequence[Item]:
-        return (references.items or {}).get(version) or load(references.used(version))
-
-    tasks: dict[tuple[str, str, str], SentenceTask] = {("sentences", *key): work for key, work in sentences.items()}
-    read: dict[str, tuple[Sequence[Item], list[Any] | None, dict[str, Any]]] = {}
-    for name, submission in systems.items():
-        given = {file: (path, read_images(path)) for file, path in submission._asdict().items() if path}
-        items = _predicted(known(1), given) if only_predicted else known(1)
-        first = None
-        for file, (path, content) in given.items():
-            entries = check_submission(content, path, "1-2" if file == "task12" else "3", items)
-            first = entries if file == "task12" else first
-            task, version = ("task2", references.task2) if file == "task12" else ("task3", references.task3)
-            tasks["system", name, task] = _sentence_task(entries, items, known(version), references.used(version))
-        sources = {file: {"file": path.name, "sha256": sha256(path)} for file, (path, _) in given.items()}
-        read[name] = (items, first, sources)
-    header = _header(references, engine, resamples, seed)
+    engine, sentences = engine or Engine(), sentences or {}
+    # 1. Check every file before anything is scored.
+    answers = {name: _read(submission, references, only_predicted) for name, submission in systems.items()}
+    # 2. Score all sentences at once.
+    tasks: dict[tuple[str, str, str], SentenceTask] = {("sentences", *key): task for key, task in sentences.items()}
+    tasks |= {("system", name, task): work for name, one in answers.items() for task, work in one.tasks.items()}
     scored = score_sentences(tasks, engine)
+    # 3. Put each system's scores together, with what they were computed by.
+    header = _header(references, engine, resamples, seed)
     evaluations = {}
-    for name, (items, first, sources) in read.items():
-        results = {task: scored[key] for task in ("task2", "task3") if (key := ("system", name, task)) in tasks}
-        works = {task: tasks["system", name, task] for task in results}
-        evaluation = _evaluate(items, first, works, results, resamples, seed)
-        evaluation.scores.update({"sources": sources} | header)
-        evaluations[name] = evaluation
-    return evaluations, {key: scored["sentences", *key] for key in sentences}
-
-
-def compare_systems(
-    first: Evaluation,
-    second: Evaluation,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    tasks: Sequence[str] = tuple(TASK_NAMES),
-) -> dict[str, Comparison]:
-    """Paired comparison of every score that both have, z and overall too, keyed "task2.spice", "z.code.z2" etc.
-
-    ``tasks`` leaves out the scores of the others, where both systems give the same answers. Empty when there is one
-    image, of which there is no test. Raises ``VsdError`` when the two were not scored on the same images.
-    """
-    if first.images != second.images:
-        raise VsdError("a paired test needs two systems that were scored on the same images in the same order")
-    if len(first.images) < 2:
-        return {}
-    mine, other = (
-        {key: measure for key, measure in one.measures.items() if key.split(".")[0] in tasks} for one in (first, second)
-    )
-    return compare(mine, other, challenge_scores, resamples, seed)
+    for name, one in answers.items():
+        results = {task: scored["system", name, task] for task in one.tasks}
+        evaluations[name] = _evaluate(one, results, resamples, seed)
+        evaluations[name].scores.update({"sources": one.sources} | header)
+    return ScoredTogether(evaluations, {key: scored["sentences", *key] for key in sentences})
 
 
 def explain_absent_tasks(evaluation: Evaluation, reason: str) -> None:
@@ -196,78 +125,45 @@ def explain_absent_tasks(evaluation: Evaluation, reason: str) -> None:
     missing |= {task: reason for task in TASK_NAMES if missing.get(task) == _NO_FILE}
 
 
-def disagreements(evaluation: Evaluation, task: str = "task2", count: int = 5) -> dict[str, list[dict[str, Any]]]:
-    """Sentences on which SPICE and the relation checker disagree most.
-
-    "high_spice_wrong_relation": highest SPICE first among sentences that do not state the relation;
-    "low_spice_right_relation": lowest first among those that do. Rows have img_id, subject, object, relation, sentence,
-    references, spice. Both lists are empty when SPICE was not computed.
-    """
-    rows = []
-    for item in evaluation.items:
-        scores = item.get(task)
-        if not scores or scores.get("spice") is None:
-            continue
-        for number, sentence in enumerate(scores["sentences"]):
-            row = {key: item[key] for key in ("img_id", "subject", "object", "relation")}
-            row |= {"sentence": sentence, "references": scores["references"], "spice": scores["spice"][number]}
-            rows.append((bool(scores["relation_in_sentence"][number]), row))
-    wrong = sorted((row for stated, row in rows if not stated), key=lambda row: (-row["spice"], row["img_id"]))
-    right = sorted((row for stated, row in rows if stated), key=lambda row: (row["spice"], row["img_id"]))
-    return {"high_spice_wrong_relation": wrong[:count], "low_spice_right_relation": right[:count]}
-
-
-def fact_of(item: Item) -> tuple[str, str, frozenset[str]]:
-    """The pair that tasks 2 and 3 are about, the first triple's, and every relation annotated for this very pair."""
-    asked = item.triple_list[0]
-    same = (
-        t for t in item.triple_list if (t.s, t.o, t.s_bbox, t.o_bbox) == (asked.s, asked.o, asked.s_bbox, asked.o_bbox)
-    )
-    return asked.s, asked.o, frozenset(triple.p for triple in same)
+def _read(submission: Submission, references: References, only_predicted: bool) -> _Answers:
+    """Read and check a system's files against the references."""
+    given = {file: (path, read_images(path)) for file, path in submission._asdict().items() if path}
+    gold = references.items[1]
+    items = _predicted(gold, given) if only_predicted else gold
+    facts = [fact_of(item) for item in items]
+    classified, tasks = None, {}
+    for file, (path, content) in given.items():
+        entries = check_submission(content, path, "1-2" if file == "task12" else "3", items)
+        classified = entries if file == "task12" else classified
+        task, version = ("task2", references.task2) if file == "task12" else ("task3", references.task3)
+        sentences = [entry.description for entry in entries]
+        tasks[task] = SentenceTask(sentences, references.captions(version, items), facts)
+    sources = {file: {"file": path.name, "sha256": sha256(path)} for file, (path, _) in given.items()}
+    return _Answers(items, classified, tasks, sources)
 
 
 def _predicted(gold: Sequence[Item], given: Mapping[str, tuple[Path, Sequence[Any]]]) -> list[Item]:
     ids = set().union(*(predicted_images(content) for _, content in given.values()))
-    kept = [item for item in gold if item.img_id in ids]
-    if not kept:
+    predicted = [item for item in gold if item.img_id in ids]
+    if not predicted:
         files = " and ".join(str(path) for path, _ in given.values())
         raise VsdError(f"{files}: none of the images of the references is predicted")
-    return kept
+    return predicted
 
 
-def _sentence_task(entries: Sequence[Any], items: Sequence[Item], known: Sequence[Item], path: Path) -> SentenceTask:
-    captions = {item.img_id: item.captions for item in known}
-    if missing := [item.img_id for item in items if item.img_id not in captions]:
-        raise VsdError(
-            f"{path}: has no captions for image {missing[0]!r} ({len(missing)} such); are these of one split?"
-        )
-    if silent := [item.img_id for item in items if not any(map(str.isalnum, "".join(captions[item.img_id])))]:
-        raise VsdError(
-            f"{path}: the references of {len(silent)} of {len(items)} images are placeholders: their captions hold no "
-            f"words, image {silent[0]!r} has {shown(captions[silent[0]][0])}. Take the annotated file."
-        )
-    return SentenceTask(
-        [entry.description for entry in entries], [captions[i.img_id] for i in items], [fact_of(i) for i in items]
-    )
-
-
-def _evaluate(
-    items: Sequence[Item],
-    first: Sequence[Any] | None,
-    works: Mapping[str, SentenceTask],
-    results: Mapping[str, SentenceScores],
-    resamples: int,
-    seed: int,
-) -> Evaluation:
+def _evaluate(answers: _Answers, results: Mapping[str, SentenceScores], resamples: int, seed: int) -> Evaluation:
+    items = answers.items
     measures: dict[str, Measure] = {}
     failed: dict[str, str] = {}
     scores: dict[str, Any] = {task: {"n": 0} | dict.fromkeys(names) for task, names in TASK_NAMES.items()}
     missing = dict.fromkeys(TASK_NAMES, _NO_FILE)
     rows = [_row(item) for item in items]
-    if first is not None:
+    # 1. Task 1, triple by triple.
+    if answers.classified is not None:
         del missing["task1"]
-        predicted = [predicted_relations(entry, item) for entry, item in zip(first, items, strict=True)]
+        predicted = [predicted_relations(entry, item) for entry, item in zip(answers.classified, items, strict=True)]
         measures |= _relations(items, predicted, scores["task1"], rows)
+    # 2. Tasks 2 and 3, with the reasons of what could not be computed.
     for task, result in results.items():
         del missing[task]
         reasons = {f"{task}.{name}": reason for name, reason in result.missing.items() if name in TASK_NAMES[task]}
@@ -276,9 +172,10 @@ def _evaluate(
         measures |= {f"{task}.{name}": measure for name, measure in result.measures.items()}
         scores[task]["n"] = len(items)
         for number, row in enumerate(rows):
-            texts = {"sentences": [one_line(text) for text in works[task].sentences[number]]}
-            texts["references"] = [one_line(text) for text in works[task].references[number]]
+            texts = {"sentences": [one_line(text) for text in answers.tasks[task].sentences[number]]}
+            texts["references"] = [one_line(text) for text in answers.tasks[task].references[number]]
             row[task] = texts | {name: _rounded(each[number]) for name, each in result.each.items()}
+    # 3. Values, the challenge's combinations of them, and intervals.
     values: dict[str, Any] = {key: measure.value for key, measure in measures.items()}
     combined = challenge_scores(values)
     for key in ("f1_per_relation", "no_answer"):
@@ -342,11 +239,7 @@ def _header(references: References, engine: Engine, resamples: int, seed: int) -
         java = engine.found()
     except VsdError:
         java = None
-    files = {
-        key: {"file": path.name, "sha256": sha256(path)}
-        for key, path in (("v1", references.v1), ("v2", references.v2))
-        if path
-    }
+    files = {f"v{version}": {"file": path.name, "sha256": sha256(path)} for version, path in references.files.items()}
     return {
         "scale": SCALE,
         "definitions": definitions(references.task2, references.task3),
@@ -355,16 +248,3 @@ def _header(references: References, engine: Engine, resamples: int, seed: int) -
         "seed": seed,
         "versions": versions(java),
     }
-
-
-def write_scores(evaluation: Evaluation, output: Path) -> Path:
-    """Write the scores to ``output`` (JSON) and one line an image beside it; returns the path of the latter."""
-    items = items_file(output)
-    write_json(output, evaluation.scores)
-    write_jsonl(items, evaluation.items)
-    return items
-
-
-def items_file(output: Path) -> Path:
-    """Name the file with one line an image that lies beside the scores in ``output``."""
-    return output.with_name(f"{output.stem}.items.jsonl")
