@@ -60,9 +60,14 @@ def test_a_notebook_takes_exactly_its_parameters(stage) -> None:
     section = Params.model_fields[stage].annotation.model_fields
     notebook = source(stage)
     used = " ".join(cell.source for cell in notebook.cells if "parameters" not in cell.metadata.get("tags", []))
-    shared = [name for name in parameter_names(notebook) if name in SHARED]
+    taken = parameter_names(NOTEBOOKS / SOURCES[stage])
+    shared = [name for name in taken if name in SHARED]
     further = [FURTHER] if stage == "finetune" else []
-    assert parameter_names(notebook) == [*(name for name in SHARED if name in shared), *section, *further]
+    assert parameter_names(NOTEBOOKS / SOURCES[stage]) == [
+        *(name for name in SHARED if name in shared),
+        *section,
+        *further,
+    ]
     # A shared parameter that is only taken would rerun the stage for nothing; finetune and refine hand all of p on.
     assert [name for name in shared if f'p["{name}"]' not in used and stage not in ("finetune", "refine")] == []
     (cell,) = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["parameters"]]
@@ -116,7 +121,7 @@ def test_cleaning_takes_what_a_session_leaves_and_keeps_the_rest() -> None:
         assert left not in once
 
 
-def test_parameters_that_do_not_meet() -> None:
+def test_parameters_that_do_not_meet(tmp_path) -> None:
     with pytest.raises(VsdError) as caught:
         check_parameters("convert", ["seed", "width"], {"seed": 0, "box_width": 1})
     assert str(caught.value).splitlines() == [
@@ -125,8 +130,9 @@ def test_parameters_that_do_not_meet() -> None:
     ]
     tagged = {"metadata": {"tags": ["parameters"]}}
     for cells in ([], [new_code_cell("a = ...", **tagged), new_code_cell("b = ...", **tagged)]):
+        nbformat.write(new_notebook(cells=cells), tmp_path / "notebook.ipynb")
         with pytest.raises(VsdError, match=f"one cell tagged 'parameters', found {len(cells)}"):
-            parameter_names(new_notebook(cells=cells))
+            parameter_names(tmp_path / "notebook.ipynb")
 
 
 def test_streams_however_they_were_cut() -> None:
@@ -150,7 +156,7 @@ def test_streams_however_they_were_cut() -> None:
     assert ran(out("three"), table, out("one\ntwo\n")) != whole  # what stood before a table stays before it
 
 
-PARAMETERS = "\n".join(f"{name} = ..." for name in parameter_names(source("convert")))
+PARAMETERS = "\n".join(f"{name} = ..." for name in parameter_names(NOTEBOOKS / SOURCES["convert"]))
 WORK = """
 import os
 import random

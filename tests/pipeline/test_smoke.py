@@ -151,7 +151,7 @@ def test_the_run_cache_brings_heavy_outputs_back(project: Project) -> None:
         ("finetune.lora_rank=0", "finetune.lora_rank"),
         ("+finetune.lora_rnak=8", "finetune.lora_rnak"),
         ("~describe.limit", "describe.limit"),
-        ("finetune.precision=float8", "finetune.precision"),
+        ("finetune.dtype=float8", "finetune.dtype"),
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, override: str, says: str) -> None:

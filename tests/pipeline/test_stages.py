@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from pydantic import BaseModel
 from stages import PACKAGE, STAGES, imported, runs
@@ -161,7 +160,7 @@ def test_parameters_of_a_stage_are_parameters(stage) -> None:
 
 @pytest.mark.parametrize("stage", SOURCES)
 def test_a_notebook_stage_has_the_parameters_of_its_notebook(stage) -> None:
-    names = parameter_names(nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4))
+    names = parameter_names(NOTEBOOKS / SOURCES[stage])
     wanted = [name for name in SHARED if name in names] + [stage]
     assert STAGES[stage]["params"] == wanted
 

@@ -9,8 +9,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.refine.chat_answers import Reading
-from vsd_utils.refine.local_model import render
-from vsd_utils.refine.rewriting import Settings, conversations, generate, refine
+from vsd_utils.refine.local_model import Settings, generate, render
+from vsd_utils.refine.prompts import conversations
+from vsd_utils.refine.rewriting import refine
 from vsd_utils.refine.selection import (
     FIELDS,
     MIN_GAIN,

@@ -5,7 +5,6 @@ copy goes to ``data/executed``, as a notebook and as HTML, and the notebook from
 """
 
 import argparse
-import ast
 import re
 import tempfile
 from itertools import groupby
@@ -36,22 +35,29 @@ _CELL_FILE = re.compile(rf"(?:{re.escape(tempfile.gettempdir())}|\S*)[/\\]ipyker
 
 def clean(notebook: Any) -> Any:
     """Drop what a reader's session leaves in a notebook: outputs, counts, metadata but for tags, kernel version."""
+    from nbconvert.preprocessors import ClearOutputPreprocessor
+
+    notebook, _ = ClearOutputPreprocessor().preprocess(notebook, {})
+    # Of every cell, not of code alone, as nbconvert's own preprocessor for metadata does.
     for number, cell in enumerate(notebook.cells):
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         cell.id = f"cell-{number:02d}"
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return notebook
 
 
-def parameter_names(notebook: Any) -> list[str]:
-    """Names assigned in the one cell tagged ``parameters``; raises ``VsdError`` unless there is exactly one."""
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+def parameter_names(path: Path) -> list[str]:
+    """List the names that papermill finds in the one cell tagged ``parameters``.
+
+    Raises ``VsdError`` unless there is exactly one: papermill takes the first of several, and none for no parameters.
+    """
+    import papermill
+
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
-        raise VsdError(f"a notebook needs one cell tagged 'parameters', found {len(tagged)}")
-    assignments = [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)]
-    return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
+        raise VsdError(f"{path}: a notebook needs one cell tagged 'parameters', found {len(tagged)}")
+    return list(papermill.inspect_notebook(str(path)))
 
 
 def check_parameters(stage: str, names: list[str], given: dict[str, Any]) -> None:
@@ -70,7 +76,7 @@ def execute(stage: str, parameters: Params) -> None:
     source = CLEAN_NOTEBOOKS / f"{stage}.ipynb"
     if not source.is_file():
         raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
-    names = parameter_names(nbformat.read(source, as_version=4))
+    names = parameter_names(source)
     given = {name: getattr(parameters, name) for name in SHARED if name in names}
     given |= getattr(parameters, stage).variables()
     check_parameters(stage, names, given)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vsd_utils.data.photos import open_photo
 
-disable_progress_bars()  # as ``models/silence.py`` does for transformers
+disable_progress_bars()  # as ``models/loading.py`` does for transformers
 
 
 def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:

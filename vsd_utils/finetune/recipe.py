@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from trl import SFTConfig
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.models import silence  # noqa: F401
+from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 
 # Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
 # projector's too, which the paper keeps frozen.

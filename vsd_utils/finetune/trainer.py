@@ -14,7 +14,7 @@ from trl import SFTConfig, SFTTrainer
 
 from vsd_utils.finetune.callbacks import CURVES, Curves
 from vsd_utils.finetune.recipe import Recipe
-from vsd_utils.models import silence  # noqa: F401
+from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 
 
 def make_trainer(

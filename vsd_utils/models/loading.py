@@ -1,9 +1,25 @@
-"""How torch computes: with how many threads, in float32 or bfloat16, with weights quantised by bitsandbytes or not."""
+"""How torch computes: threads, device, float32 or bfloat16, weights quantised by bitsandbytes or not; and quietly.
 
+Importing this module leaves out messages of the libraries about their own code, which no user can act on; each filter
+has its reason and goes when that does.
+"""
+
+import warnings
 from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig
+from transformers.utils import logging
+
+# transformers 5 renamed "gradient checkpointing" to "activation checkpointing" and still reads the old name itself,
+# as TRL 1.16 and PEFT 0.21 do.
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
+
+# Bars and "mtime may not be reliable on this filesystem": in an executed notebook they would stand as text for ever,
+# another one after each run. ``vsd_utils.common.progress`` shows what there is to wait for. (Those of datasets:
+# ``vsd_utils.finetune.dataset``.)
+logging.disable_progress_bar()
+logging.set_verbosity_error()
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -14,10 +30,10 @@ def limit_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def quantized(name: str, precision: str, left_alone: list[str] | None = None) -> BitsAndBytesConfig | None:
+def quantized(name: str, dtype: str, left_alone: list[str] | None = None) -> BitsAndBytesConfig | None:
     """How linear layers are quantised: "none", "8bit", or "4bit" (NF4 with double quantisation, as QLoRA).
 
-    ``precision`` (a key of ``DTYPES``) is what 4-bit weights are computed in; ``left_alone`` names modules that stay
+    ``dtype`` (a key of ``DTYPES``) is what 4-bit weights are computed in; ``left_alone`` names modules that stay
     whole, complete from the top (transformers 5); None leaves out the output layer only.
     """
     if name == "none":
@@ -28,7 +44,7 @@ def quantized(name: str, precision: str, left_alone: list[str] | None = None) ->
             "load_in_4bit": True,
             "bnb_4bit_quant_type": "nf4",
             "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": DTYPES[precision],
+            "bnb_4bit_compute_dtype": DTYPES[dtype],
         }
     else:
         options["load_in_8bit"] = True

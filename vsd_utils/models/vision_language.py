@@ -15,7 +15,6 @@ from transformers import (
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import BASE_MODEL
 from vsd_utils.data.prompts import CHAT_TEMPLATE
-from vsd_utils.models import silence  # noqa: F401
 from vsd_utils.models.checkpoint import location
 from vsd_utils.models.loading import DTYPES, quantized
 
@@ -45,12 +44,10 @@ def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
     return processor
 
 
-def load_model(
-    precision: str, quantization: str = "none", base: Path = BASE_MODEL
-) -> LlavaNextForConditionalGeneration:
+def load_model(dtype: str, quantization: str = "none", base: Path = BASE_MODEL) -> LlavaNextForConditionalGeneration:
     """The base model that ``base`` points to, on ``device()``.
 
-    ``precision`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
+    ``dtype`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
     model's frozen linear layers ("none", "8bit", "4bit"). Raises ``VsdError`` where a weight is missing, which the
     library only warns of.
     """
@@ -58,8 +55,8 @@ def load_model(
     model, info = AutoModelForImageTextToText.from_pretrained(
         name,
         revision=revision,
-        dtype=DTYPES[precision],
-        quantization_config=quantized(quantization, precision, NOT_QUANTIZED),
+        dtype=DTYPES[dtype],
+        quantization_config=quantized(quantization, dtype, NOT_QUANTIZED),
         device_map={"": device()},
         use_safetensors=True,
         output_loading_info=True,

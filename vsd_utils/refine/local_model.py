@@ -1,4 +1,4 @@
-"""Loading the text-only chat model that rewrites sentences, and rendering chats for it.
+"""The text-only chat model that rewrites sentences: loaded, its chats rendered, its answers sampled.
 
 A model comes from a folder or the hub, as safetensors only.
 """
@@ -7,22 +7,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jinja2 import TemplateError
+from pydantic import BaseModel, ConfigDict, Field
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.models import silence  # noqa: F401
 from vsd_utils.models.checkpoint import location
 from vsd_utils.models.loading import DTYPES, quantized
+from vsd_utils.refine.chat_answers import Prompt
 
 Chat = Sequence[Mapping[str, str]]
+TOP_K = 50  # transformers' own default
 # Stands for the system message where a chat is rendered to see what becomes of that; no template writes it by itself.
 _PROBE = "Here stands what the system says"
 
 
+class Settings(BaseModel):
+    """Say how rewrites are sampled: ``candidates`` for each sentence ("sentence") or for the three together ("set")."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Prompt
+    candidates: int = Field(ge=1)
+    temperature: float = Field(gt=0)
+    top_p: float = Field(gt=0, le=1)
+    max_new_tokens: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+
+
 def load(
     folder: Path,
-    precision: Literal["float32", "bfloat16"],
+    dtype: Literal["float32", "bfloat16"],
     quantization: Literal["none", "8bit", "4bit"],
     device: str,
 ) -> tuple[Any, Any]:
@@ -39,8 +56,8 @@ def load(
         model, info = AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
-            dtype=DTYPES[precision],
-            quantization_config=quantized(quantization, precision),
+            dtype=DTYPES[dtype],
+            quantization_config=quantized(quantization, dtype),
             device_map={"": device},
             use_safetensors=True,
             trust_remote_code=False,
@@ -142,3 +159,82 @@ def _applied(chat: Chat, tokenizer: Any) -> str:
 def _first_line(error: Exception) -> str:
     text = (str(error).strip() or "no message").splitlines()[0]
     return text if isinstance(error, OSError | ValueError | TemplateError) else f"{type(error).__name__}: {text}"
+
+
+def generate(
+    chats: Sequence[Sequence[dict[str, str]]], model: Any, tokenizer: Any, settings: Settings, seed: int
+) -> list[list[str | None]]:
+    """Sample ``settings.candidates`` answers to every chat; in place of one that was cut off stands None.
+
+    What all chats begin with (system message, examples) is run through the model once for all of them, and what the
+    candidates of a chat begin with, once for them. Raises ``VsdError`` if the tokenizer is not the model's.
+    """
+    if not chats:
+        return []
+    # 1. The chats as token ids; a tokenizer of another model would index past the embeddings.
+    texts = render(chats, tokenizer)
+    ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    known = model.get_input_embeddings().weight.shape[0]
+    if unknown := {token for row in ids for token in row if token >= known}:
+        raise VsdError(
+            f"the refiner knows {known} tokens, but its tokenizer writes number {max(unknown)}: they do not belong "
+            "together. Put the tokenizer's files that were published with the model beside its weights."
+        )
+    # 2. One batch (chats, tokens), padded between what all begin with and the rest.
+    common = 0
+    while common < min(map(len, ids)) - 1 and len({row[common] for row in ids}) == 1:
+        common += 1
+    width = max(map(len, ids)) - common
+    # The padding stands between the common beginning and the rest, so that the former lies at the same place in all.
+    padded = [row[:common] + [tokenizer.pad_token_id] * (width + common - len(row)) + row[common:] for row in ids]
+    mask = [[1] * common + [0] * (width + common - len(row)) + [1] * (len(row) - common) for row in ids]
+    prompt, attention = torch.tensor(padded, device=model.device), torch.tensor(mask, device=model.device)
+    # 3. Sample: the beginning is read once for all, each chat once for its candidates (chats x candidates, tokens).
+    ends = {*end_tokens(model, tokenizer), tokenizer.pad_token_id}
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.inference_mode(), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        cache = _read(model, prompt, attention, common)
+        cache.batch_repeat_interleave(settings.candidates)
+        prompt = prompt.repeat_interleave(settings.candidates, 0)
+        output = model.generate(
+            input_ids=prompt,
+            attention_mask=attention.repeat_interleave(settings.candidates, 0),
+            past_key_values=cache,
+            do_sample=True,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=TOP_K,
+            repetition_penalty=1.0,
+            max_new_tokens=settings.max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=sorted(ends),
+        )
+    # 4. Back to texts, chat by chat; an answer without an end token was cut off.
+    answers: list[str | None] = []
+    for row in output[:, prompt.shape[1] :].tolist():
+        whole = any(token in ends for token in row)
+        answers.append(tokenizer.decode(row, skip_special_tokens=True).strip() if whole else None)
+    return [answers[i : i + settings.candidates] for i in range(0, len(answers), settings.candidates)]
+
+
+def _read(model: Any, prompt: torch.Tensor, attention: torch.Tensor, common: int) -> Any:
+    """Keys and values of all prompt tokens but the last, which the library's ``generate`` reads itself."""
+    cache = None
+    if common:
+        cache = model(prompt[:1, :common], use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(prompt))
+    if prompt.shape[1] - 1 > common:
+        rest = slice(common, prompt.shape[1] - 1)
+        positions = (attention.cumsum(1) - 1).clamp(min=0)[:, rest]
+        seen = attention[:, : rest.stop]
+        read = model(
+            prompt[:, rest],
+            attention_mask=seen,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = read.past_key_values
+    return cache

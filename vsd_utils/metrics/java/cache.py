@@ -16,29 +16,25 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
+import platformdirs
+
 _AT_ONCE = 900  # SQLite's oldest limit on the parameters of one statement is 999.
 _DAMAGED = (sqlite3.Error, UnicodeDecodeError)  # the latter when SQLite quotes a damaged file in its message
 _WITHOUT = "The scores are the same, but computed again each time. VSD_CACHE names another folder."
 
 
 def cache_folder() -> Path:
-    """``VSD_CACHE``, else ``vsd_utils`` in the user's cache folder of this system (``XDG_CACHE_HOME`` on Linux).
+    """Find where to keep things: ``VSD_CACHE``, else ``vsd_utils`` in the user's cache folder of this system.
 
     Where the user has no home it is a folder for this run alone.
     """
     try:
         if chosen := os.environ.get("VSD_CACHE"):
             return Path(chosen).expanduser().absolute()
-        if sys.platform == "win32":
-            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return platformdirs.user_cache_path("vsd_utils", appauthor=False).absolute()
     except (OSError, RuntimeError) as error:
         _say_without("the cache folder", error)
         return folder_of_this_run()
-    return base.absolute() / "vsd_utils"
 
 
 @functools.cache
