@@ -11,7 +11,7 @@ from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
 from vsd_utils.common.files import read_jsonl
-from vsd_utils.report.tables import SYSTEMS
+from vsd_utils.report.systems import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
 

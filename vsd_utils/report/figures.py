@@ -17,18 +17,10 @@ from PIL import Image
 from vsd_utils.common.files import replacing
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.samples import Sample
-from vsd_utils.report.tables import SYSTEMS, labels
+from vsd_utils.report.systems import SYSTEMS, labels
 
-# Okabe and Ito's colours, which readers with any colour vision tell apart.
-COLOURS = {
-    "base": "#999999",
-    "lora": "#0072B2",
-    "lora_given_to_refiner": "#56B4E9",
-    "lora_refined": "#009E73",
-    "majority": "#E69F00",
-    "lora_blank_image": "#CC79A7",
-}
 _DPI = 110
+_BLUE = SYSTEMS["lora"].colour
 _COLUMN = 3.3  # inches, of the grid of examples
 _TITLE_SIZE, _TEXT_SIZE, _NOTE_SIZE = 8, 6.5, 6  # points
 
@@ -52,7 +44,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     for number, (name, scores) in enumerate(shown.items()):
         values = [scores["task1"]["f1_per_relation"][relation] or 0.0 for relation in RELATIONS]
         places = np.arange(len(RELATIONS)) + (number - (len(shown) - 1) / 2) * width
-        axis.bar(places, values, width, color=COLOURS[name], label=names[name])
+        axis.bar(places, values, width, color=SYSTEMS[name].colour, label=names[name])
     axis.set(xticks=range(len(RELATIONS)), xticklabels=RELATIONS, ylabel="F1, 0 to 100", ylim=(0, 100))
     plt.setp(axis.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
     axis.legend(frameon=False, ncols=len(shown), loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -88,7 +80,7 @@ def losses(folder: Path) -> Figure:
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     styles: dict[str, dict[str, Any]] = {
         "training": {"lw": 1, "color": "0.6"},
-        "validation": {"marker": "o", "ms": 4, "color": "#0072B2"},
+        "validation": {"marker": "o", "ms": 4, "color": _BLUE},
     }
     for split, label in (("train", "training"), ("val", "validation")):
         path = folder / "plots" / "metrics" / split / "loss.tsv"
@@ -121,7 +113,7 @@ def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
                 continue
             low, high = systems[name]["intervals"].get("task3", {}).get(key, (value, value))
             error = [[max(0.0, value - low)], [max(0.0, high - value)]]
-            axis.bar(place, value, 0.6, yerr=error, color=COLOURS[name], capsize=4)
+            axis.bar(place, value, 0.6, yerr=error, color=SYSTEMS[name].colour, capsize=4)
             axis.text(place, max(value, high) + 1, f"{value:.1f}", ha="center", va="bottom", fontsize=9)
         axis.set(xticks=(0, 1), xticklabels=("before", "after"), title=label, ylim=(0, 115), xlim=(-0.6, 1.6))
         axis.title.set_fontsize(10)
@@ -138,8 +130,8 @@ def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
         for stated in (True, False):
             values = [r["spice"][0] for r in rows if bool(r["relation_in_sentence"][0]) is stated]
             groups.append(values or [np.nan])
-            ticks.append(f"{SYSTEMS[name]}\n{'relation stated' if stated else 'not stated'}\nn = {len(values)}")
-    axis.boxplot(groups, orientation="vertical", widths=0.5, medianprops={"color": "#0072B2"}, flierprops={"ms": 2})
+            ticks.append(f"{SYSTEMS[name].label}\n{'relation stated' if stated else 'not stated'}\nn = {len(values)}")
+    axis.boxplot(groups, orientation="vertical", widths=0.5, medianprops={"color": _BLUE}, flierprops={"ms": 2})
     axis.set(xticks=range(1, len(ticks) + 1), xticklabels=ticks, ylabel="SPICE of a sentence")
     return figure
 

@@ -9,16 +9,8 @@ import pandas as pd
 from vsd_utils.common.files import write_text
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics.bootstrap import Comparison
+from vsd_utils.report.systems import labels
 
-# What metrics.json calls a system, and its label; ``labels`` adds how many images a label speaks of.
-SYSTEMS = {
-    "base": "base model",
-    "lora": "+ LoRA",
-    "lora_given_to_refiner": "+ LoRA, images given to the refiner",
-    "lora_refined": "+ LoRA, refined",
-    "majority": "majority relation, template",
-    "lora_blank_image": "+ LoRA, blank image",
-}
 MAIN = {
     "accuracy": ("task1", "accuracy"),
     "F1 macro": ("task1", "f1_macro"),
@@ -34,33 +26,6 @@ SENTENCE_SCORES = (
     "relation_in_sentence",
 )
 EMPTY = ""
-TASK3_ONLY = "the refiner rewrites the sentences of task 3 only; the answers to tasks 1 and 2 are those of + LoRA"
-
-
-def labels(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Label each of ``systems`` (name to scores) for tables and figures.
-
-    Where only a part of the test images was given to the refiner, the labels of the refined row and of its comparison
-    say so, with the number of images.
-    """
-    shown = {name: SYSTEMS[name] for name in systems}
-    if "lora_given_to_refiner" in systems:
-        count = systems["lora_given_to_refiner"]["task3"]["n"]
-        images = f"{count} image{'' if count == 1 else 's'}"
-        shown["lora_given_to_refiner"] = f"+ LoRA, the {images} given to the refiner"
-        shown["lora_refined"] = f"+ LoRA, refined, same {images}"
-    return shown
-
-
-def refinement_note(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say which images the refined row is about and why it has or lacks tasks 1 and 2, for below a table."""
-    if "lora_given_to_refiner" not in systems:
-        return f"refined: all test images were given to the refiner; {TASK3_ONLY}"
-    shown = labels(systems)
-    return (
-        f"'{shown['lora_refined']}' compares with '{shown['lora_given_to_refiner']}' and no other row; neither has "
-        f"scores of tasks 1 and 2: {TASK3_ONLY}"
-    )
 
 
 def image_count(scores: Mapping[str, Any]) -> int:
