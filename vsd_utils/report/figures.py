@@ -35,7 +35,7 @@ def default_look() -> Iterator[None]:
 
 @default_look()
 def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """F1 of each relation, by system."""
+    """Draw F1 of each relation, by system."""
     shown = {name: scores for name, scores in systems.items() if scores["task1"]["f1_per_relation"]}
     shown.pop("lora_refined", None)  # takes its labels from lora
     names = labels(systems)
@@ -53,7 +53,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @default_look()
 def confusion(scores: Mapping[str, Any], title: str) -> Figure:
-    """Task 1: annotated relations against predicted ones, in triples; shade is the share of the row."""
+    """Draw annotated relations against predicted ones, in triples; shade is the share of the row."""
     counts = np.array(scores["task1"]["confusion"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axis = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
@@ -76,7 +76,7 @@ def confusion(scores: Mapping[str, Any], title: str) -> Figure:
 
 @default_look()
 def losses(folder: Path) -> Figure:
-    """Training and validation loss, from what DVCLive logged below ``folder``."""
+    """Draw training and validation loss, from what DVCLive logged below ``folder``."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     styles: dict[str, dict[str, Any]] = {
         "training": {"lw": 1, "color": "0.6"},
@@ -94,7 +94,7 @@ def losses(folder: Path) -> Figure:
 
 @default_look()
 def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
+    """Draw diversity and correctness before and after the refiner, of the images given to it, with 95 % intervals.
 
     Values and intervals are those of the tables; scores that were not computed say so.
     """
@@ -122,7 +122,7 @@ def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @default_look()
 def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Task 2, each image: SPICE of sentences that state the annotated relation, and of those that do not."""
+    """Draw each image's SPICE in task 2, of sentences that state the annotated relation, and of those that do not."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     groups, ticks = [], []
     for name, items in systems.items():
@@ -144,7 +144,7 @@ def examples(
     chosen: Mapping[str, Sequence[str]],
     folder: Path,
 ) -> Figure:
-    """A grid of test images: one row for each group of ``chosen`` ("best", "worst", "random": image ids).
+    """Draw a grid of test images: one row for each group of ``chosen`` ("best", "worst", "random": image ids).
 
     ``items`` are the per-image scores of the adapter by image id, ``refined`` those of its refined sentences, of the
     images given to the refiner.

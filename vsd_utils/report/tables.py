@@ -29,12 +29,12 @@ EMPTY = ""
 
 
 def image_count(scores: Mapping[str, Any]) -> int:
-    """How many images the sentences of a system were scored on, the same for tasks 2 and 3; 0 without either."""
+    """Count the images that the sentences of a system were scored on, the same for tasks 2 and 3; 0 without either."""
     return max(int(scores[task]["n"]) for task in ("task2", "task3"))
 
 
 def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a system: on how many images, the headline scores and their 95 % intervals over these images."""
+    """Show one row a system: on how many images, the headline scores and their 95 % intervals over these images."""
     names = labels(systems)
     return _frame(
         {
@@ -46,7 +46,7 @@ def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFrame:
-    """Every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers the task."""
+    """Show every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers it."""
     scored = SENTENCE_SCORES + (("mbleu4_by_rank", "mbleu4_by_sentence") if task == "task3" else ())
     names = labels(systems)
     return _frame(
@@ -59,7 +59,7 @@ def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFr
 
 
 def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Task 1, one row a system that answers it: F1 of each relation, then micro (accuracy), macro and weighted."""
+    """Show task 1, one row a system that answers it: F1 of each relation, then micro (accuracy), macro and weighted."""
     rows = {}
     names = labels(systems)
     for system, scores in systems.items():
@@ -77,7 +77,7 @@ def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
+    """Show z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
     combined = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
     names = labels(systems)
     return _frame(
@@ -94,7 +94,7 @@ def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[str, int]) -> pd.DataFrame:
-    """Differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair.
+    """Show differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair.
 
     ``images`` says by pair on how many images both were scored. A pair without any comparison has one empty row.
     """
@@ -112,7 +112,7 @@ def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[
 
 
 def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Scores that were not computed: one row a system and reason, with all scores that are empty for it.
+    """List scores that were not computed: one row a system and reason, with all scores that are empty for it.
 
     "task3: bleu4, spice" are task 3's two, "task1" alone is the whole task.
     """
