@@ -171,5 +171,5 @@ def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Pro
         str(project.folder / "notebooks" / SOURCES["convert"]),
         PYTHONPATH=str(project.folder),
     )
-    assert "profile smoke" in text
+    assert "rendered scenes" in text
     assert "Running stage" not in project.run("dvc", "repro")
