@@ -11,7 +11,7 @@ from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
 from vsd_utils.common.files import read_jsonl
-from vsd_utils.report.tables import SYSTEMS
+from vsd_utils.report.systems import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
 
@@ -171,5 +171,5 @@ def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Pro
         str(project.folder / "notebooks" / SOURCES["convert"]),
         PYTHONPATH=str(project.folder),
     )
-    assert "profile smoke" in text
+    assert "rendered scenes" in text
     assert "Running stage" not in project.run("dvc", "repro")

@@ -17,6 +17,7 @@ from vsd_utils.evaluate.scores import Evaluation, explain_absent_tasks, score_sy
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.evaluate.submissions import export_submission, refinement_systems
 from vsd_utils.report import figures, tables
+from vsd_utils.report import systems as report_systems
 
 BOXES = {"s_bbox": [0, 10, 0, 10], "o_bbox": [5, 20, 5, 20]}
 IMAGES = "abcdef"
@@ -73,7 +74,7 @@ def scored(folder: Path, given: str, cache: Path) -> dict[str, Evaluation]:
         answered = {row["img_id"] for row in some}
         export_submission(some, [one for one in items() if one.img_id in answered], folder / name)
     write_json(folder / "gold.json", [one.model_dump(mode="json") for one in items()])
-    systems = {name: submission_in(folder / name) for name in tables.SYSTEMS if (folder / name).is_dir()}
+    systems = {name: submission_in(folder / name) for name in report_systems.SYSTEMS if (folder / name).is_dir()}
     references = load_references(folder / "gold.json", folder / "gold.json")
     engine = Engine(cache=cache, spice=False)
     return score_systems(systems, references, engine=engine, resamples=50, only_predicted=True).systems
@@ -84,7 +85,7 @@ def test_refined_rows_are_about_the_images_given_to_the_refiner_and_no_others(tm
     pair = [evaluations[name] for name in ("lora_given_to_refiner", "lora_refined")]
     assert [one.images for one in pair] == [("b", "d", "f")] * 2
     for one in pair:
-        explain_absent_tasks(one, tables.TASK3_ONLY)
+        explain_absent_tasks(one, report_systems.TASK3_ONLY)
     systems = {name: one.scores for name, one in evaluations.items()}
     assert [systems[name]["task3"]["n"] for name in systems] == [6, 3, 3]
     # The unrefined row is what + LoRA's own sentences score on these images.
@@ -109,10 +110,10 @@ def test_refined_rows_are_about_the_images_given_to_the_refiner_and_no_others(tm
     assert set(challenge.loc[rows[2], ["z1_macro, code", "z2, code", "overall_macro_by_rank, code"]]) == {""}
     # Every empty cell has its reason.
     missing = tables.empty_scores(systems)
-    reasons = missing[missing["reason"] == tables.TASK3_ONLY]
+    reasons = missing[missing["reason"] == report_systems.TASK3_ONLY]
     assert dict(zip(reasons["system"], reasons["scores"], strict=True)) == dict.fromkeys(rows[1:], "task1; task2")
     for name in systems:
-        assert tables.labels(systems)[name] in set(missing["system"])
+        assert report_systems.labels(systems)[name] in set(missing["system"])
 
     compared = compare_systems(pair[1], pair[0], resamples=50, tasks=["task3"])
     assert {key.split(".")[0] for key in compared} == {"task3"}
@@ -136,10 +137,10 @@ def test_what_was_not_given_to_the_refiner_changes_no_refined_row(tmp_path, cach
 def test_all_images_given_to_the_refiner_make_one_whole_refined_system(tmp_path, cache) -> None:
     evaluations = scored(tmp_path, IMAGES, cache)
     systems = {name: one.scores for name, one in evaluations.items()}
-    assert list(tables.labels(systems).values()) == ["+ LoRA", "+ LoRA, refined"]
+    assert list(report_systems.labels(systems).values()) == ["+ LoRA", "+ LoRA, refined"]
     assert systems["lora_refined"]["task1"] == systems["lora"]["task1"]
     assert list(tables.main_table(systems)["images"]) == ["6", "6"]
-    assert "all test images" in tables.refinement_note(systems)
+    assert "all test images" in report_systems.refinement_note(systems)
     # With fewer images in a later run the file of tasks 1 and 2 goes.
     assert submission_in(tmp_path / "lora_refined").task12 is not None
     assert scored(tmp_path, "bd", cache)["lora_refined"].scores["task1"]["n"] == 0

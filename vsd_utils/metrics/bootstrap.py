@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
 
 
 def draw(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
-    """How often each image is drawn in each bootstrap resample, float64 (resamples, images); rows sum to images."""
+    """Draw each bootstrap resample and count how often each image is in it: float64 (resamples, images)."""
     generator = np.random.default_rng(seed)
     weights = np.empty((resamples, images))
     for row in range(resamples):
@@ -38,11 +38,16 @@ def draw(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
 
 
 def resample(measures: Mapping[str, Measure], weights: Array, combine: Combine | None = None) -> dict[str, Array]:
-    """Scores (resamples,) of each measure, and of what ``combine`` makes of them all."""
-    # One product for all measures: their counts side by side, each formula on its own columns.
+    """Score every resample by each measure, and by what ``combine`` makes of them all: (resamples,) each.
+
+    ``weights`` (resamples, images) says how often each image counts.
+    """
+    # 1. The counts of all measures side by side, (images, columns), those that several share once.
     distinct = {id(measure.counts): measure.counts for measure in measures.values()}
+    # 2. One product sums them for all resamples, (resamples, columns).
     edges = np.cumsum([counts.shape[1] for counts in distinct.values()])[:-1]
     sums = dict(zip(distinct, np.split(weights @ np.hstack(list(distinct.values())), edges, axis=1), strict=True))
+    # 3. Each formula on its own columns.
     values = {key: measure.formula(sums[id(measure.counts)]) for key, measure in measures.items()}
     return _with(values, combine)
 
@@ -50,7 +55,7 @@ def resample(measures: Mapping[str, Measure], weights: Array, combine: Combine |
 def intervals(
     measures: Mapping[str, Measure], combine: Combine | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % bootstrap interval of each measure and combination (2.5th and 97.5th percentile), in the score's unit.
+    """Find the 95 % bootstrap interval of each measure and combination: its 2.5th and 97.5th percentile.
 
     All measures are over the same images in the same order. Of one image there is no interval: raises ``VsdError``.
     """
@@ -71,7 +76,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Difference, interval and p of every score that both systems have, over the same images in the same order.
+    """Give difference, interval and p of every score that both systems have, over the same images in the same order.
 
     p = (1 + exchanges with a difference at least as large) / (1 + exchanges). Raises ``VsdError`` when the two do not
     cover the same number of images.
@@ -83,17 +88,20 @@ def compare(
     images = _images(mine)
     if images != _images(other) or images < 2:
         raise VsdError(f"a paired test needs the same images, two at least; found {images} and {_images(other)}")
+    # 1. The difference in each bootstrap resample, of which both systems get the same images: (resamples,).
     weights = draw(images, resamples, seed)
     drawn = _differences(resample(mine, weights, combine), resample(other, weights, combine))
+    # 2. The difference over all images, (1,).
     observed = _differences(
         resample(mine, np.ones((1, images)), combine), resample(other, np.ones((1, images)), combine)
     )
-
+    # 3. The difference where chance says, image by image, whose answer is whose: (resamples,).
     kept = np.random.default_rng(seed + 1).integers(0, 2, (resamples, images)).astype(np.float64)
     sums = [
         resample(_exchanged(mine, other, swap), weights_, combine) for swap, weights_ in ((False, kept), (True, kept))
     ]
     chance = _differences(*sums)
+    # 4. How far the bootstrap strays, and how often chance does as well as the systems.
     comparisons = {}
     for key, difference in observed.items():
         low, high = np.percentile(drawn[key], [2.5, 97.5])

@@ -17,18 +17,10 @@ from PIL import Image
 from vsd_utils.common.files import replacing
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.samples import Sample
-from vsd_utils.report.tables import SYSTEMS, labels
+from vsd_utils.report.systems import SYSTEMS, labels
 
-# Okabe and Ito's colours, which readers with any colour vision tell apart.
-COLOURS = {
-    "base": "#999999",
-    "lora": "#0072B2",
-    "lora_given_to_refiner": "#56B4E9",
-    "lora_refined": "#009E73",
-    "majority": "#E69F00",
-    "lora_blank_image": "#CC79A7",
-}
 _DPI = 110
+_BLUE = SYSTEMS["lora"].colour
 _COLUMN = 3.3  # inches, of the grid of examples
 _TITLE_SIZE, _TEXT_SIZE, _NOTE_SIZE = 8, 6.5, 6  # points
 
@@ -43,7 +35,7 @@ def default_look() -> Iterator[None]:
 
 @default_look()
 def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """F1 of each relation, by system."""
+    """Draw F1 of each relation, by system."""
     shown = {name: scores for name, scores in systems.items() if scores["task1"]["f1_per_relation"]}
     shown.pop("lora_refined", None)  # takes its labels from lora
     names = labels(systems)
@@ -52,7 +44,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     for number, (name, scores) in enumerate(shown.items()):
         values = [scores["task1"]["f1_per_relation"][relation] or 0.0 for relation in RELATIONS]
         places = np.arange(len(RELATIONS)) + (number - (len(shown) - 1) / 2) * width
-        axis.bar(places, values, width, color=COLOURS[name], label=names[name])
+        axis.bar(places, values, width, color=SYSTEMS[name].colour, label=names[name])
     axis.set(xticks=range(len(RELATIONS)), xticklabels=RELATIONS, ylabel="F1, 0 to 100", ylim=(0, 100))
     plt.setp(axis.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
     axis.legend(frameon=False, ncols=len(shown), loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -61,7 +53,7 @@ def relation_f1(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @default_look()
 def confusion(scores: Mapping[str, Any], title: str) -> Figure:
-    """Task 1: annotated relations against predicted ones, in triples; shade is the share of the row."""
+    """Draw annotated relations against predicted ones, in triples; shade is the share of the row."""
     counts = np.array(scores["task1"]["confusion"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axis = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
@@ -84,11 +76,11 @@ def confusion(scores: Mapping[str, Any], title: str) -> Figure:
 
 @default_look()
 def losses(folder: Path) -> Figure:
-    """Training and validation loss, from what DVCLive logged below ``folder``."""
+    """Draw training and validation loss, from what DVCLive logged below ``folder``."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     styles: dict[str, dict[str, Any]] = {
         "training": {"lw": 1, "color": "0.6"},
-        "validation": {"marker": "o", "ms": 4, "color": "#0072B2"},
+        "validation": {"marker": "o", "ms": 4, "color": _BLUE},
     }
     for split, label in (("train", "training"), ("val", "validation")):
         path = folder / "plots" / "metrics" / split / "loss.tsv"
@@ -102,7 +94,7 @@ def losses(folder: Path) -> Figure:
 
 @default_look()
 def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Task 3 of the images given to the refiner, before and after: diversity and correctness, with 95 % intervals.
+    """Draw diversity and correctness before and after the refiner, of the images given to it, with 95 % intervals.
 
     Values and intervals are those of the tables; scores that were not computed say so.
     """
@@ -121,7 +113,7 @@ def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
                 continue
             low, high = systems[name]["intervals"].get("task3", {}).get(key, (value, value))
             error = [[max(0.0, value - low)], [max(0.0, high - value)]]
-            axis.bar(place, value, 0.6, yerr=error, color=COLOURS[name], capsize=4)
+            axis.bar(place, value, 0.6, yerr=error, color=SYSTEMS[name].colour, capsize=4)
             axis.text(place, max(value, high) + 1, f"{value:.1f}", ha="center", va="bottom", fontsize=9)
         axis.set(xticks=(0, 1), xticklabels=("before", "after"), title=label, ylim=(0, 115), xlim=(-0.6, 1.6))
         axis.title.set_fontsize(10)
@@ -130,7 +122,7 @@ def refinement(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @default_look()
 def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Task 2, each image: SPICE of sentences that state the annotated relation, and of those that do not."""
+    """Draw each image's SPICE in task 2, of sentences that state the annotated relation, and of those that do not."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     groups, ticks = [], []
     for name, items in systems.items():
@@ -138,8 +130,8 @@ def spice_and_relation(systems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
         for stated in (True, False):
             values = [r["spice"][0] for r in rows if bool(r["relation_in_sentence"][0]) is stated]
             groups.append(values or [np.nan])
-            ticks.append(f"{SYSTEMS[name]}\n{'relation stated' if stated else 'not stated'}\nn = {len(values)}")
-    axis.boxplot(groups, orientation="vertical", widths=0.5, medianprops={"color": "#0072B2"}, flierprops={"ms": 2})
+            ticks.append(f"{SYSTEMS[name].label}\n{'relation stated' if stated else 'not stated'}\nn = {len(values)}")
+    axis.boxplot(groups, orientation="vertical", widths=0.5, medianprops={"color": _BLUE}, flierprops={"ms": 2})
     axis.set(xticks=range(1, len(ticks) + 1), xticklabels=ticks, ylabel="SPICE of a sentence")
     return figure
 
@@ -152,7 +144,7 @@ def examples(
     chosen: Mapping[str, Sequence[str]],
     folder: Path,
 ) -> Figure:
-    """A grid of test images: one row for each group of ``chosen`` ("best", "worst", "random": image ids).
+    """Draw a grid of test images: one row for each group of ``chosen`` ("best", "worst", "random": image ids).
 
     ``items`` are the per-image scores of the adapter by image id, ``refined`` those of its refined sentences, of the
     images given to the refiner.

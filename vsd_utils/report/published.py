@@ -37,7 +37,7 @@ class PublishedSystem(BaseModel):
 
 
 def load_published(path: Path = PUBLISHED) -> list[PublishedSystem]:
-    """The rows of the file, in its order. Raises ``VsdError`` naming row and field."""
+    """Read the rows of the file, in its order. Raises ``VsdError`` naming row and field."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         rows = content["systems"]
@@ -59,7 +59,7 @@ def load_published(path: Path = PUBLISHED) -> list[PublishedSystem]:
 def comparison_table(
     data: Data, ours: Mapping[str, Mapping[str, Any]] | None = None, published: list[PublishedSystem] | None = None
 ) -> pd.DataFrame:
-    """Published rows on ``data``, then ``ours`` (name to what the scoring command wrote), on 0 to 100.
+    """List published rows on ``data``, then ``ours`` (name to what the scoring command wrote), on 0 to 100.
 
     One row a system, NaN where there is no figure; the last columns are source, reading and note (why a row is empty).
     For "VSDv1 test" our columns are task 2's and relation accuracy, for "VSDv2 test" task 3's (mean of its three

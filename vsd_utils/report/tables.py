@@ -9,16 +9,8 @@ import pandas as pd
 from vsd_utils.common.files import write_text
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics.bootstrap import Comparison
+from vsd_utils.report.systems import labels
 
-# What metrics.json calls a system, and its label; ``labels`` adds how many images a label speaks of.
-SYSTEMS = {
-    "base": "base model",
-    "lora": "+ LoRA",
-    "lora_given_to_refiner": "+ LoRA, images given to the refiner",
-    "lora_refined": "+ LoRA, refined",
-    "majority": "majority relation, template",
-    "lora_blank_image": "+ LoRA, blank image",
-}
 MAIN = {
     "accuracy": ("task1", "accuracy"),
     "F1 macro": ("task1", "f1_macro"),
@@ -34,42 +26,15 @@ SENTENCE_SCORES = (
     "relation_in_sentence",
 )
 EMPTY = ""
-TASK3_ONLY = "the refiner rewrites the sentences of task 3 only; the answers to tasks 1 and 2 are those of + LoRA"
-
-
-def labels(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Label each of ``systems`` (name to scores) for tables and figures.
-
-    Where only a part of the test images was given to the refiner, the labels of the refined row and of its comparison
-    say so, with the number of images.
-    """
-    shown = {name: SYSTEMS[name] for name in systems}
-    if "lora_given_to_refiner" in systems:
-        count = systems["lora_given_to_refiner"]["task3"]["n"]
-        images = f"{count} image{'' if count == 1 else 's'}"
-        shown["lora_given_to_refiner"] = f"+ LoRA, the {images} given to the refiner"
-        shown["lora_refined"] = f"+ LoRA, refined, same {images}"
-    return shown
-
-
-def refinement_note(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say which images the refined row is about and why it has or lacks tasks 1 and 2, for below a table."""
-    if "lora_given_to_refiner" not in systems:
-        return f"refined: all test images were given to the refiner; {TASK3_ONLY}"
-    shown = labels(systems)
-    return (
-        f"'{shown['lora_refined']}' compares with '{shown['lora_given_to_refiner']}' and no other row; neither has "
-        f"scores of tasks 1 and 2: {TASK3_ONLY}"
-    )
 
 
 def image_count(scores: Mapping[str, Any]) -> int:
-    """How many images the sentences of a system were scored on, the same for tasks 2 and 3; 0 without either."""
+    """Count the images that the sentences of a system were scored on, the same for tasks 2 and 3; 0 without either."""
     return max(int(scores[task]["n"]) for task in ("task2", "task3"))
 
 
 def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a system: on how many images, the headline scores and their 95 % intervals over these images."""
+    """Show one row a system: on how many images, the headline scores and their 95 % intervals over these images."""
     names = labels(systems)
     return _frame(
         {
@@ -81,7 +46,7 @@ def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFrame:
-    """Every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers the task."""
+    """Show every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers it."""
     scored = SENTENCE_SCORES + (("mbleu4_by_rank", "mbleu4_by_sentence") if task == "task3" else ())
     names = labels(systems)
     return _frame(
@@ -94,7 +59,7 @@ def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFr
 
 
 def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Task 1, one row a system that answers it: F1 of each relation, then micro (accuracy), macro and weighted."""
+    """Show task 1, one row a system that answers it: F1 of each relation, then micro (accuracy), macro and weighted."""
     rows = {}
     names = labels(systems)
     for system, scores in systems.items():
@@ -112,7 +77,7 @@ def relation_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
+    """Show z1, z2, z3 and overall of the challenge in both readings (F1 macro, mBLEU-4 by rank)."""
     combined = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
     names = labels(systems)
     return _frame(
@@ -129,7 +94,7 @@ def challenge_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[str, int]) -> pd.DataFrame:
-    """Differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair.
+    """Show differences of two systems with 95 % intervals and p, for the headline scores; one row a score and pair.
 
     ``images`` says by pair on how many images both were scored. A pair without any comparison has one empty row.
     """
@@ -147,7 +112,7 @@ def paired_table(pairs: Mapping[str, Mapping[str, Comparison]], images: Mapping[
 
 
 def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Scores that were not computed: one row a system and reason, with all scores that are empty for it.
+    """List scores that were not computed: one row a system and reason, with all scores that are empty for it.
 
     "task3: bleu4, spice" are task 3's two, "task1" alone is the whole task.
     """
