@@ -5,6 +5,7 @@ import subprocess
 
 from ruamel.yaml import YAML
 
+from vsd_utils.__main__ import VERBS
 from vsd_utils.common.paths import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,14 +43,22 @@ def test_the_tree_names_what_there_is() -> None:
     tree = next(body for kind, body in BLOCKS if kind == "text")
     top = [word for line in tree.splitlines() if line[0] != " " for word in line.split("  ")[0].split()]
     assert [name for name in top if not exists(name)] == []
-    modules = [word for line in tree.splitlines() if line[0] == " " for word in re.findall(r"\w+\.py", line)]
-    assert len(modules) > 15
-    assert [name for name in modules if not (ROOT / "vsd_utils" / name).is_file()] == []
+    named, room = [], ""
+    for line in tree.splitlines():
+        word = line.split()[0]
+        if line.startswith("    "):
+            named.append(f"{room}{word}")
+        elif line.startswith("  "):
+            room = word if word.endswith("/") else ""
+            named += [] if room else [word]
+    package = ROOT / "vsd_utils"
+    modules = [path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(named) == sorted(modules)
 
 
 def test_every_command_exists() -> None:
     commands = [line.strip().split("#")[0] for kind, body in BLOCKS if kind == "sh" for line in body.splitlines()]
-    commands += [text for text in INLINE if re.match(r"(make|dvc|python -m|conda|pip|jupyter) ", text)]
+    commands += [text for text in INLINE if re.match(r"(make|dvc|vsd|python -m|conda|pip|jupyter) ", text)]
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     checked = 0
     for command in commands:
@@ -59,11 +68,13 @@ def test_every_command_exists() -> None:
         elif words[:2] == ["python", "-m"]:
             assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").is_file(), command
         elif words[:1] == ["dvc"]:
-            assert words[1] in ("exp", "repro", "metrics"), command
+            assert words[1] in ("exp", "repro", "metrics", "cache", "config"), command
+        elif words[:1] == ["vsd"]:
+            assert words[1] in (*VERBS, "--help"), command
         else:
             continue
         checked += 1
-        for flag in re.findall(r"-S ([\w.]+)=(\w+)", command):
+        for flag in re.findall(r"-S ([\w.]+)=(\w+)", command):  # with + before it, a name that conf/ lacks
             name, value = flag
             assert (ROOT / "conf/profile" / f"{value}.yaml").is_file() if name == "profile" else known(name), command
     assert checked > 8
