@@ -44,7 +44,8 @@ class Stage:
 
     def __init__(self, project: Project, name: str) -> None:
         """Run the stages before ``name``, then ``name`` itself, unkilled."""
-        self.project, self.name = project, name
+        self.project = project
+        self.command = f"python -m vsd_utils.dvc_state && dvc repro {name}"  # what `make repro` does
         self.cache = project.folder.parent / f"{project.folder.name}-cache"
         stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"]
         made = {path: stage for stage, content in stages.items() for path in _paths(content)}
@@ -94,7 +95,7 @@ class Stage:
     def kill_after(self, seconds: float) -> bool:
         """Start the stage and kill all its processes after ``seconds``; False if it had ended by then."""
         start = time.monotonic()
-        process = self.project.start("dvc", "repro", self.name, VSD_CACHE=str(self.cache))
+        process = self.project.start("sh", "-c", self.command, VSD_CACHE=str(self.cache))
         try:
             process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -106,7 +107,7 @@ class Stage:
 
     def finish(self) -> None:
         """Run the stage to its end; raises ``AssertionError`` with its output where it fails."""
-        self.project.run("dvc", "repro", self.name, VSD_CACHE=str(self.cache))
+        self.project.run("sh", "-c", self.command, VSD_CACHE=str(self.cache))
 
     def digests(self) -> dict[str, str]:
         """Digest of every file by its path, but for git's, Python's and DVC's own."""
