@@ -65,8 +65,12 @@ class Stage:
         chance = random.Random(f"{seed} {number}")
         shares = [chance.random() for _ in range(chance.randint(1, kills))]
         self.reset()
+        start = time.monotonic()
         while not self.kill_after(shares[0] * self.seconds):
-            self.reset()  # the machine was slower when the unkilled run was timed
+            # The machine was slower when the unkilled run was timed.
+            self.seconds = time.monotonic() - start
+            self.reset()
+            start = time.monotonic()
         killed = [shares[0] * self.seconds]
         for share in shares[1:]:
             if self.kill_after(share * self.seconds):
@@ -94,7 +98,6 @@ class Stage:
 
     def kill_after(self, seconds: float) -> bool:
         """Start the stage and kill all its processes after ``seconds``; False if it had ended by then."""
-        start = time.monotonic()
         process = self.project.start("sh", "-c", self.command, VSD_CACHE=str(self.cache))
         try:
             process.communicate(timeout=seconds)
@@ -102,7 +105,6 @@ class Stage:
             kill_tree(process.pid)
             process.communicate()
             return True
-        self.seconds = min(self.seconds, time.monotonic() - start)
         return False
 
     def finish(self) -> None:
@@ -146,12 +148,12 @@ def main() -> int:
     parser.add_argument("--chains", type=int, default=20)
     parser.add_argument("--kills", type=int, default=3, help="at most so many in a chain")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="number of the one chain to run")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the chains to run, instead of --chains")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder, to look at the last chain")
     parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="PARAMETER=VALUE")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-chains-"))
-    numbers = range(given.chains) if given.only is None else [given.only]
+    numbers = given.only or range(given.chains)
     different = 0
     try:
         project = Project.of_this_checkout(folder / "project")
