@@ -18,6 +18,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions, scores, tables, notebooks
+	python -m vsd_utils mend
 	dvc repro
 
 test: .git .venv/ready  ## run all tests, the smoke pipeline included

@@ -44,7 +44,8 @@ class Stage:
 
     def __init__(self, project: Project, name: str) -> None:
         """Run the stages before ``name``, then ``name`` itself, unkilled."""
-        self.project, self.name = project, name
+        self.project = project
+        self.command = f"python -m vsd_utils mend && dvc repro {name}"  # what `make repro` does
         self.cache = project.folder.parent / f"{project.folder.name}-cache"
         stages = YAML(typ="safe", pure=True).load(project.folder / "dvc.yaml")["stages"]
         made = {path: stage for stage, content in stages.items() for path in _paths(content)}
@@ -64,8 +65,12 @@ class Stage:
         chance = random.Random(f"{seed} {number}")
         shares = [chance.random() for _ in range(chance.randint(1, kills))]
         self.reset()
+        start = time.monotonic()
         while not self.kill_after(shares[0] * self.seconds):
-            self.reset()  # the machine was slower when the unkilled run was timed
+            # The machine was slower when the unkilled run was timed.
+            self.seconds = time.monotonic() - start
+            self.reset()
+            start = time.monotonic()
         killed = [shares[0] * self.seconds]
         for share in shares[1:]:
             if self.kill_after(share * self.seconds):
@@ -93,20 +98,18 @@ class Stage:
 
     def kill_after(self, seconds: float) -> bool:
         """Start the stage and kill all its processes after ``seconds``; False if it had ended by then."""
-        start = time.monotonic()
-        process = self.project.start("dvc", "repro", self.name, VSD_CACHE=str(self.cache))
+        process = self.project.start("sh", "-c", self.command, VSD_CACHE=str(self.cache))
         try:
             process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             kill_tree(process.pid)
             process.communicate()
             return True
-        self.seconds = min(self.seconds, time.monotonic() - start)
         return False
 
     def finish(self) -> None:
         """Run the stage to its end; raises ``AssertionError`` with its output where it fails."""
-        self.project.run("dvc", "repro", self.name, VSD_CACHE=str(self.cache))
+        self.project.run("sh", "-c", self.command, VSD_CACHE=str(self.cache))
 
     def digests(self) -> dict[str, str]:
         """Digest of every file by its path, but for git's, Python's and DVC's own."""
@@ -145,12 +148,12 @@ def main() -> int:
     parser.add_argument("--chains", type=int, default=20)
     parser.add_argument("--kills", type=int, default=3, help="at most so many in a chain")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="number of the one chain to run")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the chains to run, instead of --chains")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder, to look at the last chain")
     parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="PARAMETER=VALUE")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-chains-"))
-    numbers = range(given.chains) if given.only is None else [given.only]
+    numbers = given.only or range(given.chains)
     different = 0
     try:
         project = Project.of_this_checkout(folder / "project")

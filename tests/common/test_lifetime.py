@@ -172,3 +172,26 @@ def test_a_killed_process_holds_no_lock_even_while_its_child_lives(tmp_path: Pat
     finally:
         holder.kill()
         os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_a_killed_dvc_left_half_written_is_mended_and_finished_stages_come_back(
+    tmp_path: Path, committed: bool
+) -> None:
+    project = Project.of_this_checkout(tmp_path / "project")
+    project.run("dvc", "repro", "clean")
+    lock, locks = project.folder / "dvc.lock", project.folder / ".dvc/tmp/rwlock"
+    text = lock.read_text()
+    if committed:
+        project.run("git", "add", "dvc.lock")
+        project.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "lock")
+    for cut in (0, text.index("path:") + 3):
+        lock.write_text(text[:cut])
+        locks.write_text("")
+        project.run("dvc", "repro", "clean", fails=True)
+        said = project.run("python", "-m", "vsd_utils", "mend")
+        assert [line.split(":")[0] for line in said.splitlines()] == ["dvc.lock", ".dvc/tmp/rwlock"]
+        assert lock.exists() is committed
+        assert "Running stage" not in project.run("dvc", "repro", "clean")
+        assert lock.read_text() == text
+    assert project.run("python", "-m", "vsd_utils", "mend") == ""
