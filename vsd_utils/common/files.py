@@ -158,7 +158,7 @@ def _read(path: Path) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """The value; ``ValueError`` with the reason when the standard library cannot take it."""
+    """Parse one document; ``ValueError`` with the reason when the standard library cannot take it."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
@@ -175,7 +175,7 @@ def _refuse(constant: str) -> None:
 
 
 def _hint(text: str, error: json.JSONDecodeError) -> str:
-    """What to do about it."""
+    """Say what to do about it; the empty string where that is not known."""
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     if not text.strip():
         return "The file is empty."

@@ -109,7 +109,7 @@ def _set_end(name: str, model: Any, tokenizer: Any) -> None:
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids of the tokens that end an answer, in ascending order; empty if neither model nor tokenizer names one."""
+    """List the ids of the tokens that end an answer, ascending; empty if neither model nor tokenizer names one."""
     named = model.generation_config.eos_token_id
     ids = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
     return sorted(ids - {None})
