@@ -413,7 +413,7 @@ def test_a_checkpoint_with_a_missing_weight_is_refused(folder: Path, tmp_path: P
 
 def test_alignment_never_sees_the_relation_of_a_picture() -> None:
     pictures = Pictures(None, 0, 0.016, 0.05)
-    dataset = language_pretraining.rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
+    dataset = language_pretraining.alignment_rows(pictures, ["ball", "box", "toy car"], 200, seed=0)
     assert isinstance(dataset, Dataset)
     told = agreed = 0
     for number in range(200):
