@@ -24,7 +24,6 @@ from transformers import (
 
 from vsd_utils.commands.preflight import LORA_PER_RANK
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.files import read_jsonl
 from vsd_utils.common.params import Params, Tiny
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
@@ -361,19 +360,10 @@ def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(f
     assert all(torch.equal(found[2][name], weights[name]) for name in weights)
 
 
-def answered(folder: Path, model: Any, target: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
-    return answering.answer(
-        model,
-        vision_language.load_processor(folder / "base"),
-        answering.questions(samples()),
-        folder,
-        target.with_suffix(".part"),
-        target,
-        batch_size=batch_size,
-        max_new_tokens=(4, 6, 8),
-        system_prompt="none",
-        **more,
-    )
+def answered(folder: Path, model: Any, unfinished: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
+    processor = vision_language.load_processor(folder / "base")
+    settings = answering.Settings(batch_size=batch_size, max_new_tokens=(4, 6, 8), system_prompt="none")
+    return answering.answer(model, processor, answering.questions(samples()), folder, unfinished, settings, **more)
 
 
 def test_a_batch_of_many_answers_as_many_batches_of_one(folder: Path, tmp_path: Path) -> None:
@@ -384,29 +374,21 @@ def test_a_batch_of_many_answers_as_many_batches_of_one(folder: Path, tmp_path: 
     assert [len(row["sentences"]) for row in one] == [1] * 18 + [1] * 18 + [3] * 18
 
 
-def test_killed_generation_resumes_without_losing_or_repeating_a_row(folder: Path, tmp_path: Path) -> None:
+def test_killed_answering_asks_whole_batches_of_one_go_and_no_other(folder: Path, tmp_path: Path) -> None:
     model = vision_language.load_model("float32", base=folder / "base").eval()
-    whole = answered(folder, model, tmp_path / "whole.jsonl", 7)
-    unfinished = tmp_path / "killed.part"
-    # What a kill leaves: some whole lines and one cut short.
-    text = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
-    unfinished.write_text("".join(text[:9]) + text[9][:25])
-    assert answered(folder, model, tmp_path / "killed.jsonl", 7) == whole
-    assert read_jsonl(tmp_path / "killed.jsonl") == whole
-
-
-def test_resumed_generation_asks_the_batches_of_one_go(folder: Path, tmp_path: Path) -> None:
-    model = vision_language.load_model("float32", base=folder / "base").eval()
-    shapes: list[torch.Size] = []
-    model.register_forward_pre_hook(lambda _, __, given: shapes.append(given["input_ids"].shape), with_kwargs=True)
-    answered(folder, model, tmp_path / "whole.jsonl", 7)
-    whole = set(shapes)
-    shapes.clear()
-    text = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "killed.part").write_text("".join(text[:9]))
-    answered(folder, model, tmp_path / "killed.jsonl", 7)
-    assert shapes
-    assert {*shapes} <= whole
+    batches: list[torch.Size] = []
+    model.register_forward_pre_hook(lambda _, __, given: batches.append(given["input_ids"].shape), with_kwargs=True)
+    unfinished = tmp_path / "whole.jsonl"
+    whole = answered(folder, model, unfinished, 7)
+    of_one_go = list(batches)
+    lines = unfinished.read_text().splitlines(keepends=True)
+    # What a kill leaves: the first batch of seven, two rows of the second and a line cut short.
+    unfinished.write_text("".join(lines[:9]) + lines[9][:25])
+    batches.clear()
+    assert answered(folder, model, unfinished, 7) == whole
+    assert batches == of_one_go[-len(batches) :]
+    assert len(batches) < len(of_one_go)
+    assert sorted(unfinished.read_text().splitlines(keepends=True)) == sorted(lines)
 
 
 def test_blank_images_make_answers_depend_on_the_question_alone(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.refine.chat_answers import Reading
 from vsd_utils.refine.local_model import Settings, generate, render
 from vsd_utils.refine.prompts import conversations
-from vsd_utils.refine.rewriting import refine
+from vsd_utils.refine.rewriting import refine, rewrite
 from vsd_utils.refine.selection import (
     FIELDS,
     MIN_GAIN,
@@ -181,19 +181,24 @@ SETTINGS = Settings(
 
 
 @pytest.mark.parametrize("prompt", ["sentence", "set"])
-def test_resumed_refinement_gives_the_rows_of_one_go(tiny, prompt):
+def test_resumed_refinement_gives_the_rows_of_one_go(tiny, prompt, tmp_path):
     settings = SETTINGS.model_copy(update={"prompt": prompt})
-    rows = [row(identity=f"{i}#0") for i in range(5)]
-    whole = [done for batch in refine(rows, *tiny, settings, set()) for done in batch]
+    rows = [row(identity=f"{i}#0") for i in range(6)]
+    chosen = {f"{i}#0" for i in range(5)}
+    unfinished = tmp_path / "rewriting.jsonl"
+    whole = refine(rows, chosen, *tiny, settings, unfinished)
     assert [done["id"] for done in whole] == [r["id"] for r in rows]
-    assert sum(tally(whole).values()) == 5
-    rest = [done for batch in refine(rows, *tiny, settings, {"0#0", "1#0", "2#0"}) for done in batch]
-    assert rest == whole[3:]
+    assert tally(whole)["not_selected"] == 1
+    lines = unfinished.read_text().splitlines(keepends=True)
+    assert len(lines) == 5
+    # What a kill leaves: one row of the second batch, and a line cut short.
+    unfinished.write_text("".join(lines[:3]) + lines[3][:40])
     torch.manual_seed(99)
-    assert [done for batch in refine(rows, *tiny, settings, set()) for done in batch] == whole
-    # Every answer that was drawn is counted, those that were cut off too.
+    assert refine(rows, chosen, *tiny, settings, unfinished) == whole
+    assert unfinished.read_text().splitlines(keepends=True) == lines
+    # Every answer that was sampled is counted, those that were cut off too.
     chats = 1 if prompt == "set" else 3
-    for done in whole:
+    for done in whole[:5]:
         assert done["readable_answers"] + sum(done["unreadable_answers"].values()) == chats * settings.candidates
         assert done["acceptable_rewrites"] + sum(done["rejected_rewrites"].values()) >= done["readable_answers"]
     assert any(done["unreadable_answers"].get("cut_off") for done in whole)
@@ -242,7 +247,7 @@ def test_a_template_without_a_system_role_shows_its_text_to_the_user(tiny, templ
     assert text.count(system["content"]) == 1
     assert all(turn["content"] in text for turn in rest)
     settings = SETTINGS.model_copy(update={"prompt": prompt})
-    assert len([done for batch in refine([row()], model, bare, settings, set()) for done in batch]) == 1
+    assert len(rewrite([row()], model, bare, settings)) == 1
 
 
 def test_a_template_with_a_system_role_renders_as_it_is(tiny):
@@ -267,10 +272,10 @@ def test_a_tokenizer_of_another_model_is_reported(tiny):
         generate(conversations(row(), "set"), LlamaForCausalLM(config), tokenizer, SETTINGS, seed=0)
 
 
-def test_rows_without_a_label_are_refused(tiny):
+def test_rows_without_a_label_are_refused(tiny, tmp_path):
     bare = row()
     del bare["label"]
     with pytest.raises(VsdError, match=r"7#0.*lacks label"):
-        next(refine([bare], *tiny, SETTINGS, set()))
+        refine([bare], {"7#0"}, *tiny, SETTINGS, tmp_path / "rewriting.jsonl")
     with pytest.raises(VsdError, match="task 2"):
-        next(refine([row(task=2)], *tiny, SETTINGS, set()))
+        refine([row(task=2)], {"7#0"}, *tiny, SETTINGS, tmp_path / "rewriting.jsonl")

@@ -12,7 +12,7 @@ class KernelManager(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """What ipykernel would install for this interpreter."""
+        """Return what ipykernel would install for this interpreter."""
         return KernelSpec(**get_kernel_dict())
 
 
@@ -20,5 +20,5 @@ class Page(HTMLExporter):
     """A notebook as one HTML page; a template called lab in the home folder or ``JUPYTER_PATH`` changes nothing."""
 
     def get_prefix_root_dirs(self) -> list[str]:
-        """Where templates are looked for: in the Python environment alone."""
+        """Look for templates in the Python environment alone."""
         return list(ENV_JUPYTER_PATH)

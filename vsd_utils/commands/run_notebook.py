@@ -155,7 +155,7 @@ def _whole_streams(outputs: list[Any]) -> list[Any]:
 
 
 def as_html(notebook: Any) -> str:
-    """The executed notebook as one HTML page."""
+    """Render the executed notebook as one HTML page."""
     from vsd_utils.commands.jupyter import Page
 
     body, _ = Page(embed_images=True, extra_template_basedirs=[]).from_notebook_node(notebook)

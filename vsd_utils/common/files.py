@@ -112,15 +112,6 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     return count
 
 
-def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Append rows and force them to disk, so that a kill at any moment loses at most a partial last line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def read_json(path: Path) -> Any:
     """Parse one JSON file in UTF-8, UTF-16 or UTF-32.
 
@@ -167,7 +158,7 @@ def _read(path: Path) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """The value; ``ValueError`` with the reason when the standard library cannot take it."""
+    """Parse one document; ``ValueError`` with the reason when the standard library cannot take it."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
@@ -184,7 +175,7 @@ def _refuse(constant: str) -> None:
 
 
 def _hint(text: str, error: json.JSONDecodeError) -> str:
-    """What to do about it."""
+    """Say what to do about it; the empty string where that is not known."""
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     if not text.strip():
         return "The file is empty."
@@ -203,29 +194,7 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     return ""
 
 
-def mend_jsonl(path: Path) -> list[Any]:
-    """Read a file that ``append_jsonl`` was writing when it was killed; a partial last line is cut off."""
-    if not path.is_file():
-        return []
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return read_jsonl(path)
-
-
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(parameters: Any, *paths: Path) -> str:
-    """Short digest of parameters and of files and folders: names the place where unfinished work of these waits."""
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
-    for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(f"{file.name} {sha256(file)}\n".encode())
-    return digest.hexdigest()[:16]

@@ -24,7 +24,10 @@ def measure(
     system_prompt: str,
     base: Path = BASE_MODEL,
 ) -> dict[str, Any]:
-    """``{"text": {"1": [...], ...}, "image": [...]}``: tokens of question and answer by task, of the image, by row."""
+    """Count tokens of each conversation: of question and answer, by task, and of its image.
+
+    Returns ``{"text": {"1": [...], "2": [...], "3": [...]}, "image": [...]}``, a number a conversation.
+    """
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tiling = _tiling(base)
     sizes = {sample.id: sample.size for rows in split_samples.values() for sample in rows}
@@ -41,7 +44,7 @@ def measure(
 
 
 def summary(measured: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Mean, median, 99th percentile and maximum of each group that has any."""
+    """Summarise each group that has any: mean, median, 99th percentile and maximum."""
     groups = {f"text, task {task}": values for task, values in measured["text"].items()}
     groups["image"] = measured["image"]
     return {
@@ -56,8 +59,10 @@ def summary(measured: dict[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
+# transformers counts them too, but only in ``_get_num_multimodal_tokens``, which is private, made for vLLM and, as its
+# result says of itself, may change; without it a picture of each size would have to be made and tiled.
 def image_tokens(size: tuple[int, int], tile: int, patch: int, grids: Sequence[Sequence[int]]) -> int:
-    """Image tokens that LLaVA-NeXT makes of an image of ``size`` (width, height).
+    """Count the image tokens that LLaVA-NeXT makes of an image of ``size`` (width, height).
 
     The base view's patches, and those of the best fitting tile grid less its padding, with one line-break token a row
     (``LlavaNextProcessor``, which a test compares this with; strategy "default").

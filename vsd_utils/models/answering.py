@@ -5,27 +5,39 @@ Prediction rows (``data/predictions/<system>.jsonl``): ``id`` (the triple's), ``
 of task 1, the sentence of task 2, exactly three of task 3 (empty strings where the model wrote fewer).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from vsd_utils.common.files import append_jsonl, mend_jsonl, write_jsonl
-from vsd_utils.common.progress import steps
+from vsd_utils.common.resume import Row, batches_of, finish_batches
 from vsd_utils.data.images import empty_canvas
 from vsd_utils.data.photos import open_photo
 from vsd_utils.data.prompts import TASKS, messages, question, sentences
 from vsd_utils.data.samples import Sample
 
-Work = TypeVar("Work")
-COUNTS = {1: 1, 2: 1, 3: 3}  # sentences of an answer, by task
+SENTENCES = {1: 1, 2: 1, 3: 3}  # in an answer, by task
 
 
-def questions(samples: list[Sample]) -> list[dict[str, Any]]:
-    """Prediction rows without answers, task by task: task 1 for each triple, 2 and 3 for each image's first pair."""
+class Settings(BaseModel):
+    """Say how questions are asked: in batches of how many, with how many new tokens by task, after which system text.
+
+    ``system_prompt`` is a key of ``prompts.SYSTEM_PROMPTS``, the one that the conversations were made with.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(ge=1)
+    max_new_tokens: tuple[int, int, int]
+    system_prompt: str
+
+
+def questions(samples: list[Sample]) -> list[Row]:
+    """Make prediction rows without answers, task by task: task 1 for each triple, 2 and 3 for an image's first pair."""
     return [
         {
             "id": sample.triple_id(number),
@@ -47,46 +59,62 @@ def questions(samples: list[Sample]) -> list[dict[str, Any]]:
 def answer(
     model: Any,
     processor: Any,
-    asked: list[dict[str, Any]],
-    folder: Path,
+    asked: Sequence[Row],
+    images: Path,
     unfinished: Path,
-    finished: Path,
+    settings: Settings,
     *,
-    batch_size: int,
-    max_new_tokens: tuple[int, int, int],
-    system_prompt: str,
     blank: bool = False,
-    name: str = "answers",
-) -> list[dict[str, Any]]:
-    """Answer all rows of ``questions``; images lie in ``folder``, or are ``blank`` ones of the same size.
+) -> list[Row]:
+    """Answer all rows of ``questions``, in their order; see the top for what a row gains.
 
-    Rows are appended to ``unfinished`` batch by batch; what a killed run left there is kept. A batch of which only a
-    part is there is asked again as a whole, since an answer may depend on what else is in its batch. At the end the
-    rows are written to ``finished`` in the questions' order; ``unfinished`` is the caller's to remove.
+    Their pictures lie in the folder ``images``; ``blank`` shows empty ones of the same size instead. Answers are kept
+    in the file ``unfinished`` batch by batch, and what a killed run left there is not asked again
+    (``resume.finish_batches``); the file is the caller's to remove.
     """
-    done = {(row["id"], row["task"]): row for row in mend_jsonl(unfinished)}
-    batches = list(_batches(asked, batch_size))
-    left = [batch for batch in batches if any((row["id"], row["task"]) not in done for row in batch)]
+    # 1. Batches of one task each, whose answers have the same limit of new tokens.
+    by_task = ([row for row in asked if row["task"] == task] for task in TASKS)
+    batches = [batch for rows in by_task for batch in batches_of(rows, settings.batch_size)]
 
-    def read(batch: list[dict[str, Any]]) -> Any:
-        images = [open_photo(folder / row["image"]) for row in batch]
+    # 2. Pictures and questions of a batch as tensors.
+    def read(batch: Sequence[Row]) -> Any:
+        pictures = [open_photo(images / row["image"]) for row in batch]
         if blank:
-            images = [empty_canvas(image.size) for image in images]
-        return encode(processor, images, [row["prompt"] for row in batch], system_prompt)
+            pictures = [empty_canvas(picture.size) for picture in pictures]
+        return encode(processor, pictures, [row["prompt"] for row in batch], settings.system_prompt)
 
-    for batch, inputs in steps(_ahead(read, left), name, len(batches), len(batches) - len(left)):
-        texts = complete(model, processor, inputs, max_new_tokens[batch[0]["task"] - 1])
-        answers = (_answered(row, text) for row, text in zip(batch, texts, strict=True))
-        rows = [row for row in answers if (row["id"], row["task"]) not in done]
-        append_jsonl(unfinished, rows)
-        done |= {(row["id"], row["task"]): row for row in rows}
-    answered = [done[row["id"], row["task"]] for row in asked]
-    write_jsonl(finished, answered)
-    return answered
+    def work(left: Sequence[Sequence[Row]]) -> Iterator[list[Row]]:
+        for batch, inputs in zip(left, _ahead(read, left), strict=True):
+            # 3. Each text beside its question, and cut into sentences.
+            texts = complete(model, processor, inputs, settings.max_new_tokens[batch[0]["task"] - 1])
+            yield [_answered(row, text) for row, text in zip(batch, texts, strict=True)]
+
+    # 4. What a killed run has left undone, then everything in the order of the questions.
+    answers = finish_batches(batches, work, unfinished, _identity)
+    return [answers[_identity(row)] for row in asked]
+
+
+def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]]) -> Iterator[Any]:
+    """Yield what ``read`` makes of each batch; the next one is read on a thread while the caller has the last."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = [pool.submit(read, batch) for batch in batches[:1]]
+        for following in range(1, len(batches) + 1):
+            inputs = waiting.pop().result()
+            waiting = [pool.submit(read, batch) for batch in batches[following : following + 1]]
+            yield inputs
+
+
+def _identity(row: Row) -> tuple[str, int]:
+    return row["id"], row["task"]
+
+
+def _answered(row: Row, text: str) -> Row:
+    asked = {name: value for name, value in row.items() if name != "image"}
+    return {**asked, "raw": text, "sentences": sentences(text, SENTENCES[row["task"]])}
 
 
 def render_prompt(processor: Any, question: str, system_prompt: str) -> str:
-    """The text before the answer, exactly as training renders it: one begin token, the image, the question."""
+    """Render the text before the answer, exactly as in training: one begin token, the image, the question."""
     text: str = processor.apply_chat_template(
         [
             {**message, "content": [{"type": "image"}, {"type": "text", "text": message["content"]}]}
@@ -103,12 +131,17 @@ def render_prompt(processor: Any, question: str, system_prompt: str) -> str:
 def generate(
     model: Any, processor: Any, images: list[Image.Image], asked: list[str], max_new_tokens: int, system_prompt: str
 ) -> list[str]:
-    """Greedy answers to one question about each image; see ``encode`` and ``complete``."""
+    """Answer one question about each image, greedily; see ``encode`` and ``complete``."""
     return complete(model, processor, encode(processor, images, asked, system_prompt), max_new_tokens)
 
 
 def encode(processor: Any, images: list[Image.Image], asked: list[str], system_prompt: str) -> Any:
-    """One question about each image as one left-padded batch of tensors, on the CPU."""
+    """Turn one question about each image into one batch of tensors on the CPU, padded on the left.
+
+    ``input_ids`` and ``attention_mask`` (questions, tokens), the image's placeholder once for each of its features;
+    ``pixel_values`` (questions, tiles, 3, side, side), the base view first; ``image_sizes`` (questions, 2), height and
+    width in pixels.
+    """
     return processor(
         images=images,
         text=[render_prompt(processor, text, system_prompt) for text in asked],
@@ -119,34 +152,12 @@ def encode(processor: Any, images: list[Image.Image], asked: list[str], system_p
 
 
 def complete(model: Any, processor: Any, inputs: Any, max_new_tokens: int) -> list[str]:
-    """Greedy answers to a batch of ``encode``; end tokens and white space at the edges are stripped."""
+    """Answer a batch of ``encode`` greedily; end tokens and white space at the edges are stripped."""
+    # 1. To the model's device; pixels, which alone are floating-point numbers, in its dtype.
     inputs = inputs.to(model.device, dtype=model.dtype)
+    # 2. Token ids of question and answer (questions, tokens + new tokens), padded on the right after an answer's end.
     with torch.inference_mode():
         output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-    texts = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [text.strip() for text in texts]
-
-
-def _answered(row: dict[str, Any], text: str) -> dict[str, Any]:
-    kept = {key: value for key, value in row.items() if key != "image"}
-    return {**kept, "raw": text, "sentences": sentences(text, COUNTS[row["task"]])}
-
-
-def _ahead(read: Callable[[Work], Any], works: Iterable[Work]) -> Iterator[tuple[Work, Any]]:
-    """Each of ``works`` with what ``read`` makes of it; the next one is read while the caller works on the last."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        last = None
-        for work in works:
-            following = work, pool.submit(read, work)
-            if last:
-                yield last[0], last[1].result()
-            last = following
-        if last:
-            yield last[0], last[1].result()
-
-
-def _batches(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    for task in TASKS:
-        of_task = [row for row in rows if row["task"] == task]
-        for start in range(0, len(of_task), size):
-            yield of_task[start : start + size]
+    # 3. The new ones alone, as text.
+    new = output[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in processor.batch_decode(new, skip_special_tokens=True)]

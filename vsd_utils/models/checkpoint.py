@@ -54,7 +54,7 @@ def read_pointer(folder: Path) -> Pointer:
 
 
 def location(folder: Path) -> tuple[str, str | None]:
-    """What ``from_pretrained`` is given for the model that ``folder`` points to: name or path, and revision.
+    """Find what ``from_pretrained`` is given for the model that ``folder`` points to: name or path, and revision.
 
     Raises ``VsdError`` when a folder that is pointed to is missing or a file in it is not the one that was written.
     """
@@ -64,7 +64,7 @@ def location(folder: Path) -> tuple[str, str | None]:
     path = user_path(pointer.name_or_path) if pointer.source == "folder" else folder / pointer.name_or_path
     path = path.resolve()
     if not path.is_dir():
-        raise VsdError(f"{folder / NAME}: points to {path}, which is no folder; mend the model's path in params.yaml")
+        raise VsdError(f"{folder / NAME}: points to {path}, not a folder; mend the model's path in params.yaml")
     for name, digest in pointer.sha256.items():
         if not (path / name).is_file() or sha256(path / name) != digest:
             raise VsdError(f"{path / name}: missing or changed since it was written; run its stage again")

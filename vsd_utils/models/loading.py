@@ -30,8 +30,13 @@ def limit_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+def device() -> str:
+    """Name the accelerator if there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def quantized(name: str, dtype: str, left_alone: list[str] | None = None) -> BitsAndBytesConfig | None:
-    """How linear layers are quantised: "none", "8bit", or "4bit" (NF4 with double quantisation, as QLoRA).
+    """Say how linear layers are quantised: "none", "8bit", or "4bit" (NF4 with double quantisation, as QLoRA).
 
     ``dtype`` (a key of ``DTYPES``) is what 4-bit weights are computed in; ``left_alone`` names modules that stay
     whole, complete from the top (transformers 5); None leaves out the output layer only.

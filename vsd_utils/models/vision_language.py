@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
@@ -16,20 +15,15 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import BASE_MODEL
 from vsd_utils.data.prompts import CHAT_TEMPLATE
 from vsd_utils.models.checkpoint import location
-from vsd_utils.models.loading import DTYPES, quantized
+from vsd_utils.models.loading import DTYPES, device, quantized
 
 # bitsandbytes quantises every linear layer it is not told to leave alone. The head stays out because TRL's loss
 # multiplies by its weight directly.
 NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 
-def device() -> str:
-    """The accelerator if there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
-    """Image processor and tokenizer of the model that ``base`` points to, with this project's chat template."""
+    """Load image processor and tokenizer of the model that ``base`` points to, with this project's chat template."""
     name, revision = location(base)
     processor = AutoProcessor.from_pretrained(name, revision=revision)
     if not isinstance(processor, LlavaNextProcessor):
@@ -45,7 +39,7 @@ def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
 
 
 def load_model(dtype: str, quantization: str = "none", base: Path = BASE_MODEL) -> LlavaNextForConditionalGeneration:
-    """The base model that ``base`` points to, on ``device()``.
+    """Load the base model that ``base`` points to, on ``device()``.
 
     ``dtype`` is that of weights and computation ("float32", "bfloat16"), ``quantization`` that of the language
     model's frozen linear layers ("none", "8bit", "4bit"). Raises ``VsdError`` where a weight is missing, which the

@@ -113,7 +113,7 @@ def read(answer: str | None, prompt: Prompt, names: Sequence[str]) -> Reading:
 
 
 def _strings_of_documents(text: str) -> list[str] | None:
-    """All strings of at least three words in the JSON of a text, in their order; None if there is no such JSON."""
+    """Find all strings of at least three words in the JSON of a text, in order; None if there is no such JSON."""
     found: list[str] = []
     end = 0
     for match in _DOCUMENT.finditer(text):
@@ -144,7 +144,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text that hold a word; the cells of a table's row are lines of their own."""
+    """Cut a text into lines that hold a word; the cells of a table's row are lines of their own."""
     lines: list[str] = []
     for line in _TAG.sub("\n", text).replace("\\n", "\n").splitlines():
         line = " ".join(line.split())
@@ -154,7 +154,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _sentences(lines: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What is left of the lines without marks, labels, quotes and remarks."""
+    """Leave out the marks, labels, quotes and remarks of lines."""
     vocabulary = (_OF_THE_ANSWER | _FILLERS) - {word for name in names for word in _words(name.casefold())}
     lines = [_EMPHASIS.sub(r"\2", line) for line in lines]
     counted = [mark[1].casefold() for line in lines if (mark := _WEAK_MARK.match(line))]
@@ -180,7 +180,7 @@ def _unwrapped(line: str, vocabulary: frozenset[str], weak_marks: bool) -> str:
 
 
 def _of_the_answer(text: str, vocabulary: frozenset[str]) -> bool:
-    """Whether a text speaks of the answer, not of an image: "Here is another sentence", "Rewrite 2"."""
+    """Say whether a text speaks of the answer, not of an image: "Here is another sentence", "Rewrite 2"."""
     found = {word for word in re.findall(r"[\w']+", text.casefold().replace("’", "'")) if not word.isdecimal()}
     letters = {word for word in found if len(word) == 1}  # "Option B"
     return found - letters <= vocabulary and bool(found & vocabulary & _OF_THE_ANSWER)
@@ -196,7 +196,7 @@ def _remark(line: str, vocabulary: frozenset[str], names: Sequence[str]) -> bool
 
 
 def _unquoted(line: str) -> str:
-    """The line without a pair of quotes or brackets that holds all of it, and a comma or full stop after that."""
+    """Take off a pair of quotes or brackets that holds all of the line, and a comma or full stop after that."""
     match = re.fullmatch(r"(.)\s*(.*?\S)\s*(\W)([.,;]*)", line)
     if not match or match[1] + match[3] not in _QUOTES:
         return line
@@ -212,7 +212,7 @@ def _unquoted(line: str) -> str:
 
 
 def _cut(line: str, names: Sequence[str]) -> list[str]:
-    """The sentences of one line; the line itself where a piece of it is too short for one."""
+    """Cut one line into its sentences; it stays whole where a piece of it is too short for one."""
     for name in sorted(filter(None, map(str.strip, names)), key=len, reverse=True):
         # A full stop of the name ends the sentence too if a capital letter follows.
         stop = r"(?!(?<=[.!?])[\"'”’»*_]*[,;]?\s+[^\w\s]*(?-i:[A-Z\d]))"

@@ -45,5 +45,5 @@ def conversations(row: Mapping[str, Any], prompt: Prompt) -> list[list[dict[str,
 
 
 def _parts(template: str) -> list[str]:
-    """The template cut at its placeholders, so that a name which looks like one is left alone."""
+    """Cut the template at its placeholders, so that a name which looks like one is left alone."""
     return template.replace("{", "\0{").replace("}", "}\0").split("\0")

@@ -1,4 +1,4 @@
-"""Rewriting rows with a chat model, batch by batch.
+"""Rewriting the three sentences of images with a chat model, batch by batch, so that a killed run goes on.
 
 Batches are fixed by the order of the rows and every batch has its own seed, so a run that was killed and resumed gives
 the same rows as one that was not. What is sampled depends on ``batch_size``: the rows of a batch share one random
@@ -6,43 +6,56 @@ stream.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from vsd_utils.common.resume import Row, batches_of, finish_batches
 from vsd_utils.refine.chat_answers import Prompt, read
 from vsd_utils.refine.local_model import Settings, generate
 from vsd_utils.refine.prompts import conversations
-from vsd_utils.refine.selection import check, choose, hopeless, refined
+from vsd_utils.refine.selection import Choice, check, choose, hopeless, refined
 
 
 def refine(
-    rows: Sequence[Mapping[str, Any]], model: Any, tokenizer: Any, settings: Settings, done: AbstractSet[str]
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield the refined rows batch by batch, without those whose id is in ``done``.
+    rows: Sequence[Row], selected: Collection[str], model: Any, tokenizer: Any, settings: Settings, unfinished: Path
+) -> list[Row]:
+    """Refine the rows whose ids are ``selected`` and return all of them, in their order (``selection``: its table).
 
-    ``rows`` are task 3 predictions with "label", the relation that the same model predicted for the pair. Give the
-    same rows again after an interruption: a batch of which only a part is done is drawn again, and gives the same.
-    Raises ``VsdError`` for a row without these fields.
+    ``rows`` are task 3 predictions with "label", the relation that the same model predicted for the pair. Finished ones
+    are kept in the file ``unfinished`` batch by batch, and what a killed run left there is not rewritten again
+    (``resume.finish_batches``); the file is the caller's to remove. Raises ``VsdError`` for a row without these fields.
     """
-    for row in rows:
+    wanted = [row for row in rows if row["id"] in selected]
+    for row in wanted:
         check(row)
-    for start in range(0, len(rows), settings.batch_size):
-        batch = rows[start : start + settings.batch_size]
-        if all(row["id"] in done for row in batch):
-            continue
-        open_rows = [row for row in batch if hopeless(row) is None]
-        chats = [(row["id"], chat) for row in open_rows for chat in conversations(row, settings.prompt)]
-        digest = hashlib.sha256(f"{settings.seed} {batch[0]['id']}".encode()).digest()
-        texts = generate(
-            [chat for _, chat in chats], model, tokenizer, settings, int.from_bytes(digest[:8], "big") >> 1
-        )
-        answers: dict[str, list[str | None]] = {row["id"]: [] for row in batch}
-        for (identity, _), of_chat in zip(chats, texts, strict=True):
-            answers[identity] += of_chat
-        yield [_judged(row, answers[row["id"]], settings.prompt) for row in batch if row["id"] not in done]
+
+    def work(left: Sequence[Sequence[Row]]) -> Iterator[list[Row]]:
+        return (rewrite(batch, model, tokenizer, settings) for batch in left)
+
+    rewritten = finish_batches(list(batches_of(wanted, settings.batch_size)), work, unfinished)
+    return [
+        rewritten[row["id"]] if row["id"] in selected else refined(row, Choice(row["sentences"], "not_selected"))
+        for row in rows
+    ]
 
 
-def _judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> dict[str, Any]:
+def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings) -> list[Row]:
+    """Rewrite one batch with a random stream of its own, which depends on the seed and the first row's id."""
+    # 1. The chats of all rows for which a rewrite could be accepted.
+    open_rows = [row for row in batch if hopeless(row) is None]
+    chats = [(row["id"], chat) for row in open_rows for chat in conversations(row, settings.prompt)]
+    # 2. The candidates of all chats at once, then by row.
+    digest = hashlib.sha256(f"{settings.seed} {batch[0]['id']}".encode()).digest()
+    seed = int.from_bytes(digest[:8], "big") >> 1  # 63 bits, which torch takes
+    candidates = generate([chat for _, chat in chats], model, tokenizer, settings, seed)
+    answers: dict[str, list[str | None]] = {row["id"]: [] for row in batch}
+    for (identity, _), of_chat in zip(chats, candidates, strict=True):
+        answers[identity] += of_chat
+    # 3. Read and judged.
+    return [_judged(row, answers[row["id"]], settings.prompt) for row in batch]
+
+
+def _judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> Row:
     readings = [read(answer, prompt, [row["subject"], row["object"]]) for answer in answers]
     return refined(row, choose(row, [sentence for reading in readings for sentence in reading.sentences]), readings)

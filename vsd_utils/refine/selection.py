@@ -84,12 +84,12 @@ class Choice(NamedTuple):
 
 
 def words(sentence: str) -> list[str]:
-    """Lower-case words without punctuation: near to PTB tokens as the metrics use them, but without Java."""
+    """Cut into lower-case words without punctuation: near to the metrics' PTB tokens, but without Java."""
     return re.findall(r"\w+(?:['’]\w+)?", sentence.casefold())
 
 
 def mbleu4(sentences: Sequence[str]) -> float:
-    """mBLEU-4 by sentence of one item, 0 (diverse) to 1: mean BLEU-4 of each sentence against the others.
+    """Measure mBLEU-4 by sentence of one item, 0 (diverse) to 1: mean BLEU-4 of each against the others.
 
     BLEU is pycocoevalcap's unsmoothed sentence score on ``words``, the references together with the closest length.
     """
@@ -102,7 +102,7 @@ def mbleu4(sentences: Sequence[str]) -> float:
 
 
 def keeps(sentence: str, row: Mapping[str, Any]) -> bool:
-    """Whether the sentence names both objects and states the predicted relation of them, one way or the other."""
+    """Say whether the sentence names both objects and states the predicted relation of them, one way or the other."""
     return states_relation(sentence, row["subject"], row["object"], row["label"])
 
 
@@ -134,12 +134,12 @@ def rejection(sentence: str, row: Mapping[str, Any]) -> Rejection | None:
 
 
 def acceptable(sentence: str, row: Mapping[str, Any]) -> bool:
-    """Whether a generated text may replace a sentence of the row: there is no ``rejection`` of it."""
+    """Say whether a generated text may replace a sentence of the row: there is no ``rejection`` of it."""
     return rejection(sentence, row) is None
 
 
 def _repeats(row: Mapping[str, Any], sentence: str) -> bool:
-    """A weak model goes round in circles ("the sofa in a sofa is a sofa's box"): a noun or verb once too often.
+    """Say whether a noun or verb occurs too often: a weak model goes round in circles ("a sofa in a sofa's sofa").
 
     Allowed is as often as in the names or in a sentence of the row; articles, prepositions and the like are free. Forms
     of "be" count together ("the room is the car is resting on the box").
@@ -154,7 +154,7 @@ def _repeats(row: Mapping[str, Any], sentence: str) -> bool:
 
 
 def _added(row: Mapping[str, Any], sentence: str) -> set[str]:
-    """Words that may tell of something new: not the row's, not of a closed class, not a word of place, no verb form."""
+    """Find words that may tell of something new: not the row's, of no closed class, no word of place, no verb form."""
     known = {
         form for text in (row["subject"], row["object"], *row["sentences"]) for w in words(text) for form in forms(w)
     }
@@ -174,7 +174,7 @@ def check(row: Mapping[str, Any]) -> None:
 
 
 def hopeless(row: Mapping[str, Any]) -> Reason | None:
-    """Why no rewrite of the row could be accepted, found before any is generated; None when one could."""
+    """Say why no rewrite of the row could be accepted, before any is generated; None when one could."""
     if row["label"] not in RELATIONS or not any(keeps(sentence, row) for sentence in row["sentences"]):
         return "unclear_original"
     return "already_diverse" if mbleu4(row["sentences"]) <= MIN_GAIN else None
@@ -220,7 +220,7 @@ def _likeness(sentence: str, originals: Sequence[str]) -> float:
 
 
 def _in_place(originals: Sequence[str], chosen: Sequence[str]) -> list[str]:
-    """Sentences that stay keep their position; the new ones fill the other positions in order."""
+    """Put sentences that stay where they were, and the new ones into the other positions in order."""
     fresh = iter([sentence for sentence in chosen if sentence not in originals])
     left = list(chosen)
     placed = []
@@ -253,18 +253,18 @@ def refined(row: Mapping[str, Any], choice: Choice, readings: Sequence[Reading] 
 
 
 def select(rows: Sequence[Mapping[str, Any]], count: int, seed: int) -> set[str]:
-    """Ids of the ``count`` rows to refine (0: all), drawn by ``seed`` from the ids alone, whatever their order."""
+    """Sample the ids of ``count`` rows to refine (0: all), by ``seed`` from the ids alone, whatever their order."""
     ids = sorted(row["id"] for row in rows)
     return set(ids if count == 0 or count >= len(ids) else random.Random(seed).sample(ids, count))
 
 
 def tally(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Number of refined rows for each reason that occurs, the most frequent first."""
+    """Count refined rows by reason, the most frequent first."""
     return dict(Counter(row["reason"] for row in rows).most_common())
 
 
 def tally_answers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
-    """Number of answers and of rewrites read from them in refined rows, by what became of them.
+    """Count the answers, and the rewrites read from them, of refined rows by what became of them.
 
     Keys are ("answers", "readable" or why not) and ("rewrites", "acceptable" or why not), the good ones first and then
     the most frequent.

@@ -39,7 +39,7 @@ def cache_folder() -> Path:
 
 @functools.cache
 def folder_of_this_run() -> Path:
-    """A temporary folder, the same each time, that goes when the program ends."""
+    """Make a temporary folder, the same each time, that goes when the program ends."""
     folder = tempfile.TemporaryDirectory(prefix="vsd_utils-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -49,12 +49,12 @@ class Store:
     """A table of texts by text in one file; reading and writing many at a time, neither of which ever fails."""
 
     def __init__(self, path: Path, table: str) -> None:
-        """Nothing is opened yet."""
+        """Open nothing yet."""
         self.path, self.table = path, table
         self._usable = True  # until it fails: waiting for a lock takes a minute each time
 
     def get(self, texts: Iterable[str]) -> dict[str, str]:
-        """Values of those ``texts`` that are known; none where the file cannot be used."""
+        """Look up those ``texts`` that are known; none where the file cannot be used."""
         by_key = {_key(text): text for text in texts}
         try:
             return self._get(by_key) if self._usable and self.path.exists() else {}
@@ -109,7 +109,7 @@ class Store:
         return database
 
     def _mend(self, error: sqlite3.Error | UnicodeDecodeError) -> bool:
-        """Set a damaged file aside; whether another try is worth it."""
+        """Set a damaged file aside; return whether another try is worth it."""
         # SQLite's primary codes (the lower byte): a locked, full or unwritable file is in order, only of no use.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         damaged = self.path.is_dir() or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)

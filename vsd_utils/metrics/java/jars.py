@@ -39,12 +39,12 @@ class Jar(NamedTuple):
 
     @property
     def name(self) -> str:
-        """File name, as in a Maven repository."""
+        """Name the file as in a Maven repository."""
         return "-".join(filter(None, (self.artifact, self.version, self.classifier))) + ".jar"
 
     @property
     def coordinates(self) -> str:
-        """As Maven writes them."""
+        """Write them as Maven does."""
         return ":".join(filter(None, (self.group, self.artifact, self.version, self.classifier)))
 
 
@@ -70,7 +70,7 @@ SCRIPT_ENGINE = Jar(
 
 
 def pycocoevalcap_folder() -> Path:
-    """Where pycocoevalcap lies, found without importing it."""
+    """Find where pycocoevalcap lies, without importing it."""
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
         raise JarError("pycocoevalcap is not installed; it ships the jars of SPICE, METEOR and the tokenizer.")
@@ -78,7 +78,7 @@ def pycocoevalcap_folder() -> Path:
 
 
 def fetch_jars(wanted: tuple[Jar, ...] = SPICE_JARS, folder: Path | None = None) -> list[Path]:
-    """Paths of the archives, fetched first where ``folder`` (default: ``jars`` in the cache folder) lacks them.
+    """Return the archives' paths; fetch first what ``folder`` (default: ``jars`` in the cache folder) lacks.
 
     Raises ``JarError`` with what to do when one can be had neither there nor from Maven Central, or has other content.
     """

@@ -29,7 +29,7 @@ _CHUNKS = 20
 def meteor_counts(
     pairs: Sequence[tuple[str, Sequence[str]]], java: Java | None = None, folder: Path | None = None
 ) -> NDArray[np.float64]:
-    """The jar's counts of each (tokenized caption, tokenized references), float64 of shape (pairs, 23).
+    """Count with the jar for each (tokenized caption, tokenized references): float64 of shape (pairs, 23).
 
     Known ones come from ``folder`` (default: the cache folder). Raises ``JavaError`` when the jar cannot run.
     """
@@ -45,7 +45,7 @@ def meteor_counts(
 
 
 def meteor_sums(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Counts as they enter a sum: a caption that matches whole and in one piece adds no chunk (the jar's rule)."""
+    """Prepare counts for a sum: a caption that matches whole and in one piece adds no chunk (the jar's rule)."""
     summed = counts.copy()
     matches = counts[:, 4:20].reshape(-1, 4, 2, 2)
     whole = (matches[..., 0].sum((1, 2)) == counts[:, 0]) & (matches[..., 1].sum((1, 2)) == counts[:, 1])
@@ -54,7 +54,7 @@ def meteor_sums(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def meteor_score(counts: NDArray[np.float64]) -> NDArray[Any]:
-    """Score in 0..1 of each row of counts (one caption's, or a sum), float64 of shape (rows,); no match gives 0."""
+    """Score each row of counts (one caption's, or a sum): float64 in 0..1 of shape (rows,); no match gives 0."""
     matches = counts[:, 4:20].reshape(-1, 4, 2, 2)  # module, (content, function) word, (caption, reference)
     word_weights = np.array([_DELTA, 1 - _DELTA])
     weighted = np.einsum("nmws,m,w->ns", matches, _MODULE_WEIGHTS, word_weights)

@@ -32,7 +32,7 @@ class Java(NamedTuple):
     def command(
         self, heap_gb: float, class_path: str, main: str, *arguments: str, options: Sequence[str] = ()
     ) -> list[str]:
-        """The command line that runs class ``main``; ``heap_gb`` in GiB is the most memory that objects may take.
+        """Build the command line that runs class ``main``; ``heap_gb`` in GiB is the most memory that objects may take.
 
         ``options`` go to Java itself. It ends when the process that starts it does.
         """
@@ -42,12 +42,12 @@ class Java(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    """The user's environment with a UTF-8 C locale, so that file names with accents open, too."""
+    """Return the user's environment with a UTF-8 C locale, so that file names with accents open, too."""
     return os.environ | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
 
 
 def find_java(choice: str | Path | None = None) -> Java:
-    """The Java to use: ``choice`` (its program or its home), else ``JAVA_HOME``, else the one installed with us.
+    """Find the Java to use: ``choice`` (its program or its home), else ``JAVA_HOME``, else the one installed with us.
 
     Raises ``JavaError`` when the chosen one does not run or is older than 8.
     """

@@ -51,7 +51,7 @@ class Spice:
         jars: Path | None = None,
         portion: int = _PORTION,
     ) -> None:
-        """Nothing is started or fetched yet.
+        """Start and fetch nothing yet.
 
         ``folder`` keeps parses and scores (default: ``spice`` in the cache folder), ``jars`` the archives.
         ``portion`` is how many captions are parsed between two commits. The parser takes all cores that Java sees; the
@@ -66,13 +66,13 @@ class Spice:
 
     @property
     def java(self) -> Java:
-        """The Java in use; raises ``JavaError`` when there is none."""
+        """Return the Java in use; raises ``JavaError`` when there is none."""
         if self._java is None:
             self._java = find_java()
         return self._java
 
     def scores(self, pairs: Sequence[Pair]) -> list[float]:
-        """F-score in 0..1 of each pair, in order; an empty caption gets 0. References must not be an empty tuple.
+        """Score each pair, in order: F-score in 0..1; an empty caption gets 0, no references an error.
 
         Of a caption with more than ``MAX_WORDS`` words only the first ``MAX_WORDS`` count: the parser's time grows
         with the cube of the length. Raises ``SpiceError`` with the reason when SPICE cannot run.
@@ -107,7 +107,7 @@ class Spice:
         return [float(known[keys[pair]]) for pair in pairs]
 
     def _parse(self, captions: list[str]) -> dict[str, Any]:
-        """What SPICE takes from each caption's parse: lists of one to three words."""
+        """Parse captions into what SPICE takes from a parse: lists of one to three words."""
         store = Store(self.folder / "known.sqlite", "parses")
         known = store.get(captions)
         new = [caption for caption in captions if caption not in known]
@@ -186,7 +186,7 @@ class Spice:
             self._log = None
 
     def __enter__(self) -> Self:
-        """For ``with``: closed at its end."""
+        """Serve ``with``, which closes at its end."""
         return self
 
     def __exit__(
@@ -197,7 +197,7 @@ class Spice:
 
 
 def spice_problem(java: Java | None = None) -> str | None:
-    """The reason why SPICE cannot run here, or None; fetches the archives that are missing."""
+    """Say why SPICE cannot run here, None when it can; fetches the archives that are missing."""
     try:
         java = java or find_java()
         fetch_jars()

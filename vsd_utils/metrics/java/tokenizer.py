@@ -20,7 +20,7 @@ _JAR = "stanford-corenlp-3.4.1.jar"
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks, other control characters and broken surrogates; these become spaces and U+FFFD."""
+    """Put spaces and U+FFFD for line breaks, other control characters and broken surrogates."""
     if text.isascii() and text.isprintable():
         return text
     replaced = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\ufffd"}
@@ -28,7 +28,7 @@ def one_line(text: str) -> str:
 
 
 def tokenize(captions: Iterable[str], java: Java | None = None, folder: Path | None = None) -> dict[str, str]:
-    """Tokens, joined by single spaces, of each distinct caption; the empty string where nothing is left.
+    """Tokenize each distinct caption: tokens joined by single spaces, the empty string where nothing is left.
 
     Any text will do. What was tokenized before is taken from ``folder`` (default: the cache folder). Raises
     ``JavaError`` when there is no Java or it fails.
@@ -53,7 +53,7 @@ def _without_punctuation(line: str) -> str:
 
 
 def _answers(lines: list[str], java: Java) -> list[str]:
-    """The tokenizer's line for each line; where the numbered lines are out of place, the halves are asked alone."""
+    """Return the tokenizer's line for each line; where the numbered lines are out of place, ask the halves alone."""
     marks = [f"line{number}" for number in range(len(lines))]
     output = _run("".join(f"{line}\n{mark}\n" for line, mark in zip(lines, marks, strict=True)), java)
     answered = output.split("\n")
