@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vsd_utils.commands.provenance import code_digest, parameters_digest
-from vsd_utils.common.params import Params
+from vsd_utils.common.sections import Params
 from vsd_utils.common.profiles import compose
 
 

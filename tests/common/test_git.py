@@ -6,7 +6,7 @@ import pytest
 
 from vsd_utils.commands import preflight
 from vsd_utils.common.git import lacks_commit
-from vsd_utils.common.params import Params
+from vsd_utils.common.sections import Params
 from vsd_utils.common.profiles import compose
 
 

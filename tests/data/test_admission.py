@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from vsd_utils.commands import preflight
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl
-from vsd_utils.common.params import Params
+from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import control_tokens

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Convert, Params
+from vsd_utils.common.sections import Convert, Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.data import prompts, samples

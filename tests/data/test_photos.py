@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Convert
+from vsd_utils.common.sections import Convert
 from vsd_utils.data import samples
 from vsd_utils.data.annotations import Item, Versions
 from vsd_utils.data.photos import index_photos, open_photo, photo_of, photo_size, same_pictures

@@ -24,7 +24,7 @@ from transformers import (
 
 from vsd_utils.commands.preflight import LORA_PER_RANK
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Params, Tiny
+from vsd_utils.common.sections import Params, Tiny
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
 from vsd_utils.data.annotations import RELATIONS

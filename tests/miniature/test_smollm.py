@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from vsd_utils.commands.prepare_models import point_to, prepare_refiner
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.params import Base, Refiner
+from vsd_utils.common.sections import Base, Refiner
 from vsd_utils.miniature.smollm import convert
 from vsd_utils.models.checkpoint import Pointer, location, read_pointer, write_pointer
 from vsd_utils.refine.local_model import end_tokens, load

@@ -14,7 +14,8 @@ from vsd_utils.commands import stage
 from vsd_utils.common import git
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import write_json
-from vsd_utils.common.params import Base, Params, Refiner, load
+from vsd_utils.common.params import load
+from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
 from vsd_utils.data.admission import survey
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.parameter_problems import new_name
-from vsd_utils.common.params import Params, load, yaml_reader
+from vsd_utils.common.params import load, yaml_reader
+from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import CONF, PARAMS, ROOT, WORK
 
 HEADER = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vsd_utils.common.errors import VsdError, listed
-from vsd_utils.common.params import Fetch
+from vsd_utils.common.sections import Fetch
 from vsd_utils.common.paths import annotation_file, user_path
 from vsd_utils.common.progress import steps
 from vsd_utils.data import photos

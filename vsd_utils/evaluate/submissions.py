@@ -21,7 +21,7 @@ FILE_NAMES = ("task1-2.json", "task3.json")
 SENTENCES = {1: 1, 2: 1, 3: 3}
 _SHOWN = 20
 
-Pair = tuple[str, str, tuple[int, ...], tuple[int, ...]]
+PairKey = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 
 
 class SubmissionError(VsdError):
@@ -40,7 +40,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Box = tuple[int, int, int, int]
+Coordinates = tuple[int, int, int, int]
 Label = Literal[
     "on", "in", "next to", "under", "above", "behind", "in front of", "to the left of", "to the right of", ""
 ]
@@ -54,11 +54,11 @@ class PredictedTriple(BaseModel):
     s: StrictStr
     o: StrictStr
     p: Label
-    s_bbox: Box
-    o_bbox: Box
+    s_bbox: Coordinates
+    o_bbox: Coordinates
 
     @property
-    def pair(self) -> Pair:
+    def pair(self) -> PairKey:
         """Tell pairs of one image apart by both names and both boxes."""
         return (self.s, self.o, self.s_bbox, self.o_bbox)
 
@@ -152,10 +152,10 @@ def predicted_relations(entry: ClassifiedEntry, item: Item) -> list[str]:
     A pair that the references list several times, with several labels, may be answered once for all of them or as
     often; then equal labels are matched first, since the order of its labels means nothing.
     """
-    answers: dict[Pair, list[str]] = defaultdict(list)
+    answers: dict[PairKey, list[str]] = defaultdict(list)
     for triple in entry.triple_list:
         answers[triple.pair].append(triple.p)
-    gold: dict[Pair, list[int]] = defaultdict(list)
+    gold: dict[PairKey, list[int]] = defaultdict(list)
     for number, known in enumerate(item.triple_list):
         gold[_pair(known)].append(number)
     predicted = [""] * len(item.triple_list)
@@ -248,7 +248,7 @@ def _classified(item: Item, found: Mapping[tuple[int, str, int], list[str]]) -> 
     return {"img_id": item.img_id, "triple_list": triples, "description": found[2, item.img_id, 0]}
 
 
-def _pair(triple: Any) -> Pair:
+def _pair(triple: Any) -> PairKey:
     return (triple.s, triple.o, tuple(triple.s_bbox), tuple(triple.o_bbox))
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from PIL import Image
 
 from vsd_utils.data.photos import open_photo
-
-disable_progress_bars()  # as ``models/loading.py`` does for transformers
 
 
 def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:

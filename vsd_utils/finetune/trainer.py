@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from dvclive import Live
 from peft import LoraConfig
 from transformers import TrainerState
@@ -15,6 +15,8 @@ from trl import SFTConfig, SFTTrainer
 from vsd_utils.finetune.callbacks import CURVES, Curves
 from vsd_utils.finetune.recipe import Recipe
 from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
+
+disable_progress_bars()  # as ``models/loading.py`` does for transformers
 
 
 def make_trainer(

@@ -1,4 +1,4 @@
-"""English as far as `vsd_utils.metrics.relation_checker` needs it: words, plurals and the closed classes of words.
+"""Read English as far as the relation checker by rules needs it: words, plurals and the closed classes of words.
 
 Lists, not a tagger: what is on no list counts as a noun or an adjective.
 """
@@ -76,7 +76,7 @@ _WORD = re.compile(r"\w*n't\b|\w+")
 
 
 class Text(NamedTuple):
-    """``marks[i]`` is the punctuation between word i and the next: "." ends a sentence, "," is any other, "" none."""
+    """Hold words, and in ``marks[i]`` what is between word i and the next: "." ends a sentence, "," is other, "" none."""
 
     words: tuple[str, ...]
     marks: tuple[str, ...]
@@ -96,7 +96,7 @@ def read(sentence: str) -> Text:
 
 @lru_cache(maxsize=20_000)
 def forms(word: str) -> frozenset[str]:
-    """The word and what it may be the plural of."""
+    """List the word and what it may be the plural of."""
     found = {word, _IRREGULAR.get(word, word)}
     if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
         found.add(word[:-1])
@@ -108,13 +108,13 @@ def forms(word: str) -> frozenset[str]:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names are the same words but for their number."""
+    """Tell whether two names are the same words but for their number."""
     pairs = list(zip(read(one).words, read(other).words, strict=False))
     return len(pairs) == len(read(one).words) == len(read(other).words) and all(forms(a) & forms(b) for a, b in pairs)
 
 
 def places(words: Sequence[str], name: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Spans (first word, word after the last) of the name; its number is free, and so is an 's ("man's hand")."""
+    """Yield the spans (first word, word after the last) of the name; its number is free, and so is an 's."""
     for start in range(len(words)):
         at, matched = start, 0
         while matched < len(name) and at < len(words):
@@ -131,5 +131,5 @@ def places(words: Sequence[str], name: Sequence[str]) -> Iterator[tuple[int, int
 
 
 def verb_like(word: str) -> bool:
-    """Whether the word can stand between a noun and what is said of its place: verb, participle or adverb."""
+    """Tell whether the word can stand between a noun and what is said of its place: verb, participle or adverb."""
     return word in VERBS or (word.endswith(("ing", "ed", "ly")) and word not in _NOT_VERBS)

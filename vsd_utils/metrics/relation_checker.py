@@ -1,4 +1,4 @@
-"""Whether an English sentence states one of the nine relations between two named objects.
+"""Decide which of the nine relations an English sentence states between two named objects, by rules.
 
 No model and no part-of-speech tagger: word sequences and closed word classes only. A sentence states a relation in
 one of five forms: "the ball is on the box", "on the box there is a ball", "a box with a ball on it",
@@ -41,7 +41,7 @@ Refusal = Literal["no_subject", "no_object", "negated", "other_relation", "no_re
 
 
 class Statement(NamedTuple):
-    """``relations``: every relation that the sentence states; ``refusal``: why there is none, else None."""
+    """Hold every relation that a sentence states, and, where there is none, the reason (``refusal``, else None)."""
 
     relations: frozenset[str]
     refusal: Refusal | None
@@ -79,13 +79,16 @@ _MAX_NOUN_PHRASE = 6
 
 
 class _Sentence:
-    """One sentence with the places of its two names."""
+    """Look at one sentence: its words and the punctuation after each, in places counted in words from 0.
+
+    A span is (first word, word after the last).
+    """
 
     def __init__(self, text: english.Text) -> None:
         self.words, self.marks = text
 
     def phrase(self, start: int, stop: int) -> tuple[str, int] | None:
-        """Relation and end of the longest relation phrase at ``start``; it may not go on beyond ``stop``."""
+        """Find relation and end of the longest relation phrase at ``start`` that ends at ``stop`` or before."""
         for length in range(min(_LONGEST, stop - start), 0, -1):
             relation = _PHRASE_OF.get(self.words[start : start + length])
             if relation and not any(self.marks[start : start + length - 1]):
@@ -93,10 +96,11 @@ class _Sentence:
         return None
 
     def stopped(self, start: int, stop: int) -> bool:
+        """Tell whether a sentence ends after one of the words start..stop."""
         return "." in self.marks[start:stop]
 
     def noun_phrase(self, start: int, stop: int) -> bool:
-        """Whether words start..stop can only be what precedes a noun: article, number, adjectives, "a group of"."""
+        """Tell whether words start..stop can only be what precedes a noun: article, adjectives, "a group of"."""
         if stop - start > _MAX_NOUN_PHRASE:
             return False
         for i in range(start, stop):
@@ -115,7 +119,7 @@ class _Sentence:
         return True
 
     def ends(self, span: tuple[int, int]) -> bool:
-        """Whether the noun ends the noun phrase: "train" does in "the train is", not in "the train station is"."""
+        """Tell whether the noun ends its noun phrase: "train" does in "the train is", not in "the train station is"."""
         end = span[1]
         if end >= len(self.words) or self.marks[end - 1]:
             return True
@@ -123,7 +127,7 @@ class _Sentence:
         return word in (english.BOUNDS | english.ACTS) or english.verb_like(word) or bool(self.phrase(end, end + 1))
 
     def heads(self, span: tuple[int, int]) -> bool:
-        """Whether the noun is not itself inside a prepositional phrase ("the man near the BALL is on the box")."""
+        """Tell whether the noun is outside any prepositional phrase; not so in "the man near the BALL is on it"."""
         at = span[0] - 1
         while at >= 0 and self.words[at] not in english.BOUNDS and not self.marks[at]:
             at -= 1
@@ -134,7 +138,7 @@ class _Sentence:
         return self.words[at] == "of" and at > 0 and self.words[at - 1] in english.MEASURES
 
     def link(self, start: int, stop: int) -> bool:
-        """Whether words start..stop can stand between a noun and the relation phrase that is said of it."""
+        """Tell whether words start..stop can stand between a noun and the relation phrase that is said of it."""
         words = self.words[start:stop]
         verbs = [i for i, word in enumerate(words) if word in english.FINITE]
         if not verbs:
@@ -163,7 +167,7 @@ class _Sentence:
         )
 
     def forward(self, first: tuple[int, int], second: tuple[int, int]) -> Iterator[str]:
-        """FIRST is REL SECOND; both ... are REL each other."""
+        """Yield the relations said of FIRST: "FIRST is REL SECOND", "FIRST and SECOND are REL each other"."""
         if self.stopped(first[0], second[1] - 1) or not self.heads(first):
             return
         for at in range(first[1], second[0]):
@@ -187,7 +191,7 @@ class _Sentence:
                     yield "next to"
 
     def backward(self, first: tuple[int, int], second: tuple[int, int]) -> Iterator[str]:
-        """REL FIRST is SECOND; FIRST with SECOND REL it. Both say where SECOND is."""
+        """Yield the relations said of SECOND: "REL FIRST is SECOND", "FIRST with SECOND REL it"."""
         if self.stopped(first[0], second[1] - 1):
             return
         for at in range(max(0, first[0] - _MAX_NOUN_PHRASE - _LONGEST), first[0]):
@@ -210,7 +214,7 @@ class _Sentence:
                     yield relation
 
     def _presents(self, start: int, stop: int) -> bool:
-        """Whether words start..stop are "is a", ", there are two", "sits the red"."""
+        """Tell whether words start..stop bring in a noun: "is a", ", there are two", "sits the red"."""
         words, at = self.words, start
         while at < stop and (
             words[at] in (english.BE | {"there", "can", "we", "you", "see"}) or english.verb_like(words[at])
@@ -220,7 +224,7 @@ class _Sentence:
 
 
 def unpunctuated(sentence: str, *names: str) -> str:
-    """The sentence in lower case with each name's words alone: its own punctuation ("t.v.") would mislead."""
+    """Write the sentence in lower case with each name's words alone: its own punctuation ("t.v.") would mislead."""
     sentence = sentence.casefold()
     for name in sorted({name.casefold().strip() for name in names} - {""}, key=len, reverse=True):
         alone = rf"(?<!\w){re.escape(name)}(?!\w)"
@@ -234,24 +238,27 @@ def _names(name: str, head: bool) -> list[tuple[str, ...]]:
     return [words, *sorted(short)] if head else [words]
 
 
-def statement(sentence: str, subject: str, object: str, *, head: bool = False) -> Statement:
-    """Say which of ``RELATIONS`` the sentence states for ``subject`` with respect to ``object``, in either direction.
+def statement(sentence: str, subject: str, object_: str, *, head: bool = False) -> Statement:
+    """Say which of ``RELATIONS`` the sentence states for ``subject`` with respect to ``object_``, in either direction.
 
     Names are compared word by word, whatever their case, punctuation and number. With ``head`` the last word of a
     name, or the word before its "of", will do where the whole name is absent ("light" for "street light", "slices"
     for "slices of pizza"). Never raises, whatever the text.
     """
-    text = english.read(unpunctuated(sentence, subject, object))
+    # 1. Where the two names stand.
+    text = english.read(unpunctuated(sentence, subject, object_))
     found = []
-    for name in (subject, object):
+    for name in (subject, object_):
         found.append(
             next((spans for words in _names(name, head) if (spans := list(english.places(text.words, words)))), [])
         )
     if not found[0] or not found[1]:
         return Statement(frozenset(), "no_object" if found[0] else "no_subject")
+    # 2. A negation outside the names: the sentence states nothing.
     taken = {i for spans in found for start, end in spans for i in range(start, end)}
     if any((w in english.NEGATIONS or w.endswith("n't")) and i not in taken for i, w in enumerate(text.words)):
         return Statement(frozenset(), "negated")
+    # 3. Each two mentions near each other, in both orders of mention.
     parsed = _Sentence(text)
     direct: set[str] = set()
     swapped: set[str] = set()
@@ -263,14 +270,15 @@ def statement(sentence: str, subject: str, object: str, *, head: bool = False) -
             forward, backward = (direct, swapped) if first == mine else (swapped, direct)
             forward.update(parsed.forward(first, second))
             backward.update(parsed.backward(first, second))
+    # 4. What was said of the object counts by its inverse; of two objects with one name, only the order tells which.
     if "wears" in direct:
         direct.add("in")
-    if english.same_name(subject, object):
+    if english.same_name(subject, object_):
         swapped = set()
     relations = frozenset(r for r in RELATIONS if r in direct or INVERSE[r] & swapped)
     return Statement(relations, None if relations else "no_relation")
 
 
-def states_relation(sentence: str, subject: str, object: str, relation: str, *, head: bool = False) -> bool:
-    """Whether the sentence states ``relation`` (one of ``RELATIONS``) of ``subject`` with respect to ``object``."""
-    return relation in statement(sentence, subject, object, head=head).relations
+def states_relation(sentence: str, subject: str, object_: str, relation: str, *, head: bool = False) -> bool:
+    """Tell whether the sentence states ``relation`` (one of ``RELATIONS``) of ``subject`` with respect to ``object_``."""
+    return relation in statement(sentence, subject, object_, head=head).relations

@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is depreca
 
 # Bars and "mtime may not be reliable on this filesystem": in an executed notebook they would stand as text for ever,
 # another one after each run. ``vsd_utils.common.progress`` shows what there is to wait for. (Those of datasets:
-# ``vsd_utils.finetune.dataset``.)
+# ``vsd_utils.finetune.trainer``.)
 logging.disable_progress_bar()
 logging.set_verbosity_error()
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-from vsd_utils.common.params import Tiny
+from vsd_utils.common.sections import Tiny
 from vsd_utils.data.prompts import CHAT_TEMPLATE, IMAGE
 
 SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}

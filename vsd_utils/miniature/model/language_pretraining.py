@@ -15,7 +15,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
-from vsd_utils.common.params import Tiny
+from vsd_utils.common.sections import Tiny
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.prompts import SENTENCE_BREAK, TASKS, messages, question
 from vsd_utils.finetune.recipe import training_config

@@ -77,7 +77,7 @@ def _basket(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.path(_bow(RIM, 0.035, 0.965), INK, 5)
     pen.path(_bow(RIM, 0.035, 0.965), accent, 3)
     for left in (0.07, 0.81):
-        pen.arc(left, 0.26, left + 0.12, 0.52, 0, 360, INK, 3)
+        pen.arc(left, 0.26, left + 0.12, 0.52, (0, 360), INK, 3)
 
 
 def _crate(pen: Pen, main: Colour, accent: Colour) -> None:
@@ -99,7 +99,7 @@ def _bucket(pen: Pen, main: Colour, accent: Colour) -> None:
     for y, inset in ((0.5, 0.085), (0.74, 0.14)):
         pen.path(_bow(y, inset, 1 - inset, 0.15), accent, 2.6)
     pen.path(_bow(RIM, 0.01, 0.99), shade(main, 0.35), 2)
-    pen.arc(0.05, -0.08, 0.95, 0.86, 14, 166, INK, 1.6)
+    pen.arc(0.05, -0.08, 0.95, 0.86, (14, 166), INK, 1.6)
     pen.dots([(0.05, 0.34), (0.95, 0.34)], 2, INK)
     pen.rect(0.41, 0.81, 0.59, 0.89, shade(accent, -0.3))
 
@@ -112,7 +112,7 @@ def _suitcase(pen: Pen, main: Colour, accent: Colour) -> None:
         pen.rect(left - 0.01, 0.46, left + 0.11, 0.56, (226, 200, 140))
     for left, right in ((0, 0.12), (1, 0.88)):
         pen.poly([(left, 1), (left, 0.82), (right, 1)], shade(main, -0.4))
-    pen.arc(0.36, 0.32, 0.64, 0.66, 180, 360, INK, 3.4)
+    pen.arc(0.36, 0.32, 0.64, 0.66, (180, 360), INK, 3.4)
     pen.oval(0.34, 0.66, 0.52, 0.88, CREAM, shade(main, -0.4))
     pen.poly([(0.54, 0.7), (0.7, 0.66), (0.72, 0.8), (0.56, 0.84)], shade(accent, 0.4), shade(main, -0.4))
 

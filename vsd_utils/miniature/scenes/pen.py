@@ -96,9 +96,17 @@ class Pen:
         self.draw.line([self._at(x, y) for x, y in points], colour, self._pixels(width))
 
     def arc(
-        self, x0: float, y0: float, x1: float, y1: float, start: float, end: float, colour: Colour, width: float = 1
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        degrees: tuple[float, float],
+        colour: Colour,
+        width: float = 1,
     ) -> None:
-        """Draw an arc of an ellipse from ``start`` to ``end`` degrees, clockwise from three o'clock."""
+        """Draw an arc of an ellipse between two ``degrees``, clockwise from three o'clock, ``width`` base pixels wide."""
+        start, end = degrees
         if self.mirrored:
             start, end = 180 - end, 180 - start
         self.draw.arc(self._box(x0, y0, x1, y1), start, end, colour, self._pixels(width))

@@ -16,11 +16,11 @@ def _ball(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.oval(0.42, 0, 0.58, 1, CREAM)
     pen.oval(0, 0, 1, 1, None)
     pen.oval(0.12, 0.14, 0.34, 0.36, SHINE, None)
-    pen.arc(0.04, 0.04, 0.96, 0.96, 20, 110, SHADOW, 4)
+    pen.arc(0.04, 0.04, 0.96, 0.96, (20, 110), SHADOW, 4)
 
 
 def _cat(pen: Pen, main: Colour, accent: Colour) -> None:
-    pen.arc(0.52, 0.42, 1, 1, -70, 150, shade(main, -0.25), 4.5)
+    pen.arc(0.52, 0.42, 1, 1, (-70, 150), shade(main, -0.25), 4.5)
     pen.oval(0, 0.42, 0.84, 1, main)
     pen.oval(0.24, 0.56, 0.6, 1, shade(main, 0.35), None)
     for left in (0.06, 0.5):
@@ -68,8 +68,8 @@ def _apple(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.oval(0.3, 0.18, 1, 0.98, main)
     pen.oval(0, 0.18, 0.7, 0.98, main)
     pen.oval(0.14, 0.22, 0.86, 1, main, None)
-    pen.arc(0.22, 0.3, 0.78, 1, 55, 125, INK, 1)
-    pen.arc(0.3, 0.04, 0.7, 0.36, 30, 150, shade(main, -0.45), 1.4)
+    pen.arc(0.22, 0.3, 0.78, 1, (55, 125), INK, 1)
+    pen.arc(0.3, 0.04, 0.7, 0.36, (30, 150), shade(main, -0.45), 1.4)
     pen.path([(0.5, 0.3), (0.5, 0.14), (0.44, 0)], (96, 70, 52), 2.2)
     pen.poly([(0.5, 0.18), (0.62, 0.04), (0.84, 0.03), (0.72, 0.18)], (126, 148, 92))
     pen.oval(0.1, 0.32, 0.3, 0.6, SHINE, None)
@@ -92,7 +92,7 @@ def _teddy_bear(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.oval(0.34, 0.32, 0.66, 0.56, light, None)
     pen.dots([(0.34, 0.28), (0.66, 0.28)], 1.8, INK)
     pen.oval(0.44, 0.34, 0.56, 0.42, INK, None)
-    pen.arc(0.42, 0.36, 0.58, 0.5, 20, 160, INK)
+    pen.arc(0.42, 0.36, 0.58, 0.5, (20, 160), INK)
     pen.poly([(0.32, 0.56), (0.5, 0.61), (0.68, 0.56), (0.68, 0.7), (0.5, 0.64), (0.32, 0.7)], accent)
 
 
@@ -119,7 +119,7 @@ def _alarm_clock(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.dots([(0.5, 0.3), (0.79, 0.55), (0.5, 0.8), (0.21, 0.55)], 1.1, INK)
     pen.path([(0.5, 0.36), (0.5, 0.55), (0.67, 0.64)], INK, 1.8)
     pen.dots([(0.5, 0.55)], 1.5, accent)
-    pen.arc(0.05, 0.17, 0.95, 0.93, 190, 240, SHINE, 2)
+    pen.arc(0.05, 0.17, 0.95, 0.93, (190, 240), SHINE, 2)
 
 
 def _toy_car(pen: Pen, main: Colour, accent: Colour) -> None:
@@ -168,7 +168,7 @@ def _duck(pen: Pen, main: Colour, accent: Colour) -> None:
     pen.oval(0.38, 0, 0.88, 0.58, main)
     pen.oval(0.36, 0.5, 0.8, 0.72, main, None)
     pen.oval(0.16, 0.6, 0.58, 0.86, shade(main, -0.15))
-    pen.arc(0.2, 0.62, 0.56, 0.8, 30, 130, shade(main, -0.4))
+    pen.arc(0.2, 0.62, 0.56, 0.8, (30, 130), shade(main, -0.4))
     pen.dots([(0.7, 0.2)], 2.3, CREAM)
     pen.dots([(0.71, 0.2)], 1.5, INK)
     pen.poly([(0.44, 0.5), (0.82, 0.5), (0.8, 0.6), (0.46, 0.6)], accent)
@@ -205,8 +205,8 @@ def _vase(pen: Pen, main: Colour, accent: Colour) -> None:
 
 
 def _teapot(pen: Pen, main: Colour, accent: Colour) -> None:
-    pen.arc(0.6, 0.3, 1, 0.84, -120, 120, INK, 6)
-    pen.arc(0.62, 0.325, 0.98, 0.815, -120, 120, shade(main, -0.15), 4)
+    pen.arc(0.6, 0.3, 1, 0.84, (-120, 120), INK, 6)
+    pen.arc(0.62, 0.325, 0.98, 0.815, (-120, 120), shade(main, -0.15), 4)
     pen.poly([(0.28, 0.52), (0.13, 0.28), (0, 0.3), (0.1, 0.5), (0.26, 0.86)], shade(main, -0.12))
     pen.oval(0.14, 0.24, 0.84, 1, main)
     pen.oval(0.26, 0.16, 0.72, 0.38, shade(main, 0.2))
