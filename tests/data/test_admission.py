@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from vsd_utils.commands import preflight
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 from vsd_utils.data import control_tokens
 from vsd_utils.data.admission import admit, survey
 from vsd_utils.data.annotations import SPLITS, Item, load_items, load_versions
@@ -202,7 +202,7 @@ def test_all_stages_agree_on_what_is_left(broken, checkout, tmp_path) -> None:
         for version in (1, 2):
             path = annotation_file(version, split, data / "annotations")
             assert [one.img_id for one in load_items(path)] == ids  # strict, as every stage reads
-        assert [row["id"] for row in read_jsonl(data / f"samples/{split}.jsonl")] == ids
+        assert [row["id"] for row in read_jsonl(data / f"samples/{split}/samples.jsonl")] == ids
     asked = {row["id"].split("#")[0] for row in read_jsonl(data / "conversations/train.jsonl")}
     assert asked == {*good["train"]}
     notebook = (data / "executed/01_convert_data.ipynb").read_text()

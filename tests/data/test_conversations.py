@@ -14,9 +14,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.sections import Convert, Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Convert, Params
 from vsd_utils.data import prompts, samples
 from vsd_utils.data.annotations import RELATIONS, Item, Versions, load_versions
 from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row
@@ -57,7 +57,7 @@ def real(joined, pictures) -> list[Sample]:
     """The real validation files as the `boxes` profile makes them, pictures included."""
     settings = Params.model_validate(compose(["profile=boxes"])).convert
     assert (settings.draw_boxes, settings.box_width, settings.canvas_margin) == (True, 0.016, 0.05)
-    return list(samples.build(joined, None, settings, pictures))
+    return list(samples.build(joined, "val", None, settings, pictures))
 
 
 def sample(v1: list[str], v2: list[str], *triples: tuple[str, str, str]) -> Sample:
@@ -315,8 +315,8 @@ def test_ids_that_are_not_file_names_keep_their_own_pictures(tmp_path) -> None:
         for img_id in ("a/b", "a b", "a_b", "../x")
     ]
     settings = Convert(system_prompt="none", draw_boxes=True, box_width=0.1, canvas_margin=0.0, task2_captions=0)
-    made = list(samples.build([Versions(item, item) for item in items], None, settings, tmp_path / "samples"))
+    made = list(samples.build([Versions(item, item) for item in items], "val", None, settings, tmp_path / "samples"))
     assert len({one.triples[0].image for one in made}) == len(items)
-    assert len(list((tmp_path / "samples/images").iterdir())) == len(items)
+    assert len(list((tmp_path / "samples/val/images").iterdir())) == len(items)
     assert [path.name for path in tmp_path.iterdir()] == ["samples"]
     assert made[0].captions_v1 == ("a cup",)

@@ -20,14 +20,14 @@ from vsd_utils.evaluate.sentence_scores import Engine, SentenceTask, score_sente
 from vsd_utils.metrics.java.cache import Store, cache_folder
 from vsd_utils.metrics.java.jars import SCRIPT_ENGINE, SPICE_JARS, JarError, fetch_jars, pycocoevalcap_folder
 from vsd_utils.metrics.java.runtime import JavaError, find_java
-from vsd_utils.metrics.java.spice import Comparison, Spice, SpiceError
+from vsd_utils.metrics.java.spice import Candidate, Spice, SpiceError
 from vsd_utils.metrics.java.tokenizer import tokenize
 
 OTHER_JAVA = Path("/usr/bin/java")
 NAMED = (  # full of what CoreNLP's steps for entities and numbers look for; SPICE reads nothing of what they find
-    Comparison("two men in paris on july 4 1999", ("2 men in france on independence day", "a couple of men")),
-    Comparison("a dozen of the 1,000 red cars at 5 pm", ("twelve of a thousand cars in the evening",)),
-    Comparison("john smith paid $ 20 to the university of oxford", ("one third of 20 percent", "microsoft corp.")),
+    Candidate("two men in paris on july 4 1999", ("2 men in france on independence day", "a couple of men")),
+    Candidate("a dozen of the 1,000 red cars at 5 pm", ("twelve of a thousand cars in the evening",)),
+    Candidate("john smith paid $ 20 to the university of oxford", ("one third of 20 percent", "microsoft corp.")),
 )
 
 
@@ -44,11 +44,11 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def some(pairs) -> list[Comparison]:
+def some(pairs) -> list[Candidate]:
     """People's v2 captions against v1's, 40 images, as the COCO evaluator would give them to SPICE, then ``NAMED``."""
     chosen = pairs[100:140]
     tokens = tokenize(c for pair in chosen for item in pair for c in item.captions)
-    return [*(Comparison(tokens[b.captions[0]], tuple(tokens[c] for c in a.captions)) for a, b in chosen), *NAMED]
+    return [*(Candidate(tokens[b.captions[0]], tuple(tokens[c] for c in a.captions)) for a, b in chosen), *NAMED]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +91,11 @@ def test_the_same_scores_on_another_java(some, scored, tmp_path) -> None:
 def test_what_was_parsed_is_never_parsed_again(some, scored, cache) -> None:
     # CoreNLP's models do not fit into this memory, so this fails if the parser is started at all.
     small = Spice(folder=cache, heap_gb=0.2)
-    swapped = [Comparison(pair.references[0], (pair.caption,)) for pair in some]
+    swapped = [Candidate(pair.references[0], (pair.caption,)) for pair in some]
     assert len(small.scores(swapped)) == len(some)
     assert small.scores(some[::-1]) == scored[::-1]
     with pytest.raises(SpiceError, match=r"OutOfMemoryError.*more memory"):
-        small.scores([Comparison("a zebra beside a piano", ("a piano",))])
+        small.scores([Candidate("a zebra beside a piano", ("a piano",))])
 
 
 def test_a_damaged_cache_changes_no_score(some, scored, cache, tmp_path, capfd) -> None:
@@ -121,11 +121,11 @@ def test_hostile_captions_leave_the_others_alone(some, scored, cache) -> None:
         "<a",
     ]
     words = " ".join(["dog"] * 2_000)
-    hostile = [Comparison(text, ("a dog on a mat", text)) for text in texts] + [
-        Comparison("a dog on a mat", (text,)) for text in texts
+    hostile = [Candidate(text, ("a dog on a mat", text)) for text in texts] + [
+        Candidate("a dog on a mat", (text,)) for text in texts
     ]
     mixed = [pair for both in zip(hostile, some, strict=False) for pair in both]
-    given = [*mixed, Comparison(words, ("a dog",)), Comparison("", ("",)), *mixed[:4]]
+    given = [*mixed, Candidate(words, ("a dog",)), Candidate("", ("",)), *mixed[:4]]
     scores = Spice(folder=cache).scores(given)
     assert scores[1 : len(mixed) : 2] == scored[: len(hostile)]
     assert scores[-4:] == scores[:4]
@@ -136,10 +136,10 @@ def test_hostile_captions_leave_the_others_alone(some, scored, cache) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from vsd_utils.metrics.java.spice import Comparison, Spice
+from vsd_utils.metrics.java.spice import Candidate, Spice
 nouns, adjectives = "dog cat cup box".split(), "red old big wet".split()
 captions = [f"a {adjective} {noun} on the table" for noun in nouns for adjective in adjectives]
-Spice(folder=Path(sys.argv[1]), portion=2).scores([Comparison(caption, ("a dog",)) for caption in captions])
+Spice(folder=Path(sys.argv[1]), portion=2).scores([Candidate(caption, ("a dog",)) for caption in captions])
 """
 
 
@@ -155,7 +155,7 @@ def test_a_kill_loses_one_portion_at_most(tmp_path) -> None:
     kept = store.get(captions)
     assert len(kept) >= 4
     small = Spice(folder=tmp_path, heap_gb=0.2)
-    assert len(small.scores([Comparison(caption, tuple(kept)) for caption in kept])) == len(kept)
+    assert len(small.scores([Candidate(caption, tuple(kept)) for caption in kept])) == len(kept)
 
 
 def test_no_spice_is_an_empty_value_with_a_reason(tmp_path) -> None:
@@ -191,7 +191,7 @@ def test_archives_are_checked_and_offline_is_said(tmp_path, monkeypatch) -> None
     with pytest.raises(JarError, match=rf"{engine.name} \(SHA-256 {engine.digest}\) into that folder"):
         fetch_jars((engine,), tmp_path)
     with pytest.raises(SpiceError, match="stanford-corenlp"):
-        Spice(folder=tmp_path / "spice", jars=tmp_path / "jars").scores([Comparison("a", ("b",))])
+        Spice(folder=tmp_path / "spice", jars=tmp_path / "jars").scores([Candidate("a", ("b",))])
 
 
 def test_java_is_named_or_found(tmp_path, monkeypatch) -> None:

@@ -15,14 +15,12 @@ from vsd_utils.common import git
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import write_json
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
+from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.data.admission import survey
+from vsd_utils.planning import costs
 
-BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
-ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA parameter, in float32
-ACTIVATION_GIB = {True: 2.0, False: 16.0}  # a row of one five-tile image, with and without recomputation
-LORA_PER_RANK = 3_911_680  # LoRA parameters of Vicuna-13B for each rank: 500,695,040 at rank 128
+LONGEST_ROW = 3_050  # tokens: a square photo's 2,928 and the longest question and answer
 PICTURE_BYTES = 150_000  # a photo with boxes drawn on it
 TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
@@ -62,11 +60,13 @@ def _disk(params: Params) -> list[str]:
 def _gpu(params: Params) -> list[str]:
     if params.base.source == "tiny" or params.base.billions < 1:
         return []
-    settings = params.finetune
-    weights = params.base.billions * 1e9 * BYTES_PER_WEIGHT[settings.quantization]
-    adapter = ADAPTER_BYTES * settings.r * LORA_PER_RANK * params.base.billions / 13.35
-    activations = ACTIVATION_GIB[settings.activation_checkpointing] * 2**30 * settings.per_device_train_batch_size
-    needed = (weights + adapter + activations) / 2**30
+    try:
+        config = costs.configuration(params.base.source, params.base.name)
+    except VsdError:  # a model whose size is not known here, or a folder that another line complains of
+        return []
+    needed = (
+        costs.finetune_bytes(costs.decoder(config["text_config"]), params.base, params.finetune, LONGEST_ROW) / 2**30
+    )
     found = _gpu_gib()
     if found >= needed:
         return []

@@ -1,8 +1,8 @@
 """Samples: one image with its triples, its captions of both versions, and the image that the model is shown.
 
-File format (``data/samples/<split>.jsonl``), one line an image: ``id`` (the image's), ``size`` [width, height] in
-pixels, ``triples`` (``subject``, ``object``, ``relation``, ``subject_bbox``, ``object_bbox`` and ``image``: where the
-picture with this pair's boxes drawn on it lies, relative to ``data/samples``), ``captions_v1``, ``captions_v2``.
+File format (``data/samples/<split>/samples.jsonl``), one line an image: ``id`` (the image's), ``size`` [width, height]
+in pixels, ``triples`` (``subject``, ``object``, ``relation``, ``subject_bbox``, ``object_bbox`` and ``image``: where
+the picture with this pair's boxes drawn on it lies, relative to ``data/samples``), ``captions_v1``, ``captions_v2``.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from vsd_utils.common.files import read_jsonl, replacing
-from vsd_utils.common.sections import Convert
 from vsd_utils.common.paths import SAMPLES
+from vsd_utils.common.sections import Convert
 from vsd_utils.data.annotations import Item, Triple, Versions
 from vsd_utils.data.images import canvas_size, check_boxes, draw_boxes, empty_canvas, named_boxes
 from vsd_utils.data.photos import PhotoFolder, open_photo, photo_of
@@ -54,7 +54,7 @@ class Sample(BaseModel):
 
 
 def build(
-    images: Iterable[Versions], photos: PhotoFolder | None, settings: Convert, target: Path = SAMPLES
+    images: Iterable[Versions], split: str, photos: PhotoFolder | None, settings: Convert, target: Path = SAMPLES
 ) -> Iterator[Sample]:
     """Make the samples of a split one by one and write each triple's picture below ``target``.
 
@@ -64,21 +64,34 @@ def build(
     for v1_item, v2_item in images:
         background, where = _background(v1_item, photos, settings.canvas_margin)
         check_boxes(background.size, named_boxes(v1_item.triple_list), where)
-        yield Sample(
-            id=v1_item.img_id,
-            size=background.size,
-            triples=tuple(
-                _pictured(triple, background, _picture_name(v1_item.img_id, number), settings, target)
-                for number, triple in enumerate(v1_item.triple_list)
-            ),
-            captions_v1=tuple(map(_fold, v1_item.captions)),
-            captions_v2=tuple(map(_fold, v2_item.captions)),
-        )
+        for number, triple in enumerate(v1_item.triple_list):
+            _draw(triple, background, target / _picture_name(split, v1_item.img_id, number), settings)
+        yield outline(Versions(v1_item, v2_item), split, background.size)
+
+
+def outline(versions: Versions, split: str, size: tuple[int, int]) -> Sample:
+    """Make the sample of an image without its pictures, for counting what would be made of it."""
+    v1_item, v2_item = versions
+    return Sample(
+        id=v1_item.img_id,
+        size=size,
+        triples=tuple(
+            _triple(triple, _picture_name(split, v1_item.img_id, number))
+            for number, triple in enumerate(v1_item.triple_list)
+        ),
+        captions_v1=tuple(map(_fold, v1_item.captions)),
+        captions_v2=tuple(map(_fold, v2_item.captions)),
+    )
+
+
+def samples_file(split: str, root: Path = SAMPLES) -> Path:
+    """Name the file that holds the samples of a split."""
+    return root / split / "samples.jsonl"
 
 
 def load(split: str, root: Path = SAMPLES) -> list[Sample]:
     """Read the samples of a split, in the annotations' order."""
-    return [Sample.model_validate(row) for row in read_jsonl(root / f"{split}.jsonl")]
+    return [Sample.model_validate(row) for row in read_jsonl(samples_file(split, root))]
 
 
 def as_row(sample: Sample) -> dict[str, Any]:
@@ -95,30 +108,33 @@ def _background(item: Item, photos: PhotoFolder | None, canvas_margin: float) ->
     return open_photo(path), f"{path}, img_id {item.img_id!r}"
 
 
-def _pictured(triple: Triple, background: Image.Image, name: Path, settings: Convert, target: Path) -> PicturedTriple:
-    """Write the picture of a triple to ``target / name``."""
+def _draw(triple: Triple, background: Image.Image, path: Path, settings: Convert) -> None:
+    """Write the picture of a triple."""
     picture = background
     if settings.draw_boxes:
         picture = draw_boxes(background, triple.s_bbox, triple.o_bbox, settings.box_width)
-    with replacing(target / name) as temporary:
+    with replacing(path) as temporary:
         # Chroma at full resolution, because the boxes are told apart by thin coloured lines.
         picture.save(temporary, "JPEG", quality=92, subsampling=0)
+
+
+def _triple(triple: Triple, picture: Path) -> PicturedTriple:
     return PicturedTriple(
         subject=_fold(triple.s),
         object=_fold(triple.o),
         relation=triple.p,
         subject_bbox=triple.s_bbox,
         object_bbox=triple.o_bbox,
-        image=name.as_posix(),
+        image=picture.as_posix(),
     )
 
 
-def _picture_name(img_id: str, number: int) -> Path:
+def _picture_name(split: str, img_id: str, number: int) -> Path:
     """Name the picture of an image's ``number``-th triple, relative to the samples' folder."""
     # Two ids that differ only in unsafe characters must not share a picture.
     safe = _UNSAFE.sub("_", img_id)
     stem = safe if safe == img_id else f"{safe}-{hashlib.sha256(img_id.encode()).hexdigest()[:8]}"
-    return Path("images") / f"{stem}_{number}.jpg"
+    return Path(split) / "images" / f"{stem}_{number}.jpg"
 
 
 def _fold(text: str) -> str:

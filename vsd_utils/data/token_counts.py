@@ -68,7 +68,7 @@ def image_tokens(size: tuple[int, int], tile: int, patch: int, grids: Sequence[S
     (``LlavaNextProcessor``, which a test compares this with; strategy "default").
     """
     width, height = size
-    grid_height, grid_width = max(grids, key=lambda grid: _fit(width, height, grid[1], grid[0]))
+    grid_height, grid_width = best_grid(size, grids)
     side = tile // patch
     rows, columns = grid_height // tile * side, grid_width // tile * side
     if width / height > columns / rows:
@@ -78,6 +78,13 @@ def image_tokens(size: tuple[int, int], tile: int, patch: int, grids: Sequence[S
         fitted = int(round(width * (rows / height), 7))
         columns -= (columns - fitted) // 2 * 2
     return side * side + rows * columns + rows
+
+
+def best_grid(size: tuple[int, int], grids: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Choose the tile grid (height, width in pixels) that LLaVA-NeXT brings an image of ``size`` into."""
+    width, height = size
+    grid_height, grid_width = max(grids, key=lambda grid: _fit(width, height, grid[1], grid[0]))
+    return grid_height, grid_width
 
 
 def _fit(width: int, height: int, grid_width: int, grid_height: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from vsd_utils.common.errors import VsdError
 from vsd_utils.metrics.java.meteor import meteor_counts, meteor_measure, meteor_score
 from vsd_utils.metrics.java.runtime import Java, find_java
-from vsd_utils.metrics.java.spice import Comparison, Spice
+from vsd_utils.metrics.java.spice import Candidate, Spice
 from vsd_utils.metrics.java.tokenizer import one_line, tokenize
 from vsd_utils.metrics.measure import Array, Measure, mean_measure, mean_of
 from vsd_utils.metrics.ngrams import bleu_maximum, bleu_measure, bleu_score, cider_scores, rouge_scores, self_bleu
@@ -182,24 +182,24 @@ def _meteor(task: SentenceTask, result: SentenceScores, counts: Mapping[Any, Arr
     result.each["meteor"] = np.column_stack([100 * meteor_score(rank) for rank in each])
 
 
-def _spice_scores(tasks: list[SentenceTask], java: Java, engine: Engine) -> dict[Comparison, float]:
+def _spice_scores(tasks: list[SentenceTask], java: Java, engine: Engine) -> dict[Candidate, float]:
     if not engine.spice:
         raise VsdError(SPICE_OFF)
-    pairs: dict[Comparison, None] = {}
+    pairs: dict[Candidate, None] = {}
     for task in tasks:
         for row, references in zip(task.sentences, task.references, strict=True):
             for text in row:
-                pairs[Comparison(text, tuple(references))] = None
-                pairs.update({Comparison(text, (reference,)): None for reference in references})
+                pairs[Candidate(text, tuple(references))] = None
+                pairs.update({Candidate(text, (reference,)): None for reference in references})
     folder = engine.cache / "spice" if engine.cache else None
     spice = Spice(java, heap_gb=engine.heap_gb, folder=folder, jars=engine.jars)
     return dict(zip(pairs, spice.scores(list(pairs)), strict=True))
 
 
-def _spice(task: SentenceTask, result: SentenceScores, scores: Mapping[Comparison, float]) -> None:
+def _spice(task: SentenceTask, result: SentenceScores, scores: Mapping[Candidate, float]) -> None:
     pooled, best = [], []
     for row, references in zip(task.sentences, task.references, strict=True):
-        pooled.append([100 * scores[Comparison(text, tuple(references))] for text in row])
-        best.append([100 * max(scores[Comparison(text, (reference,))] for reference in references) for text in row])
+        pooled.append([100 * scores[Candidate(text, tuple(references))] for text in row])
+        best.append([100 * max(scores[Candidate(text, (reference,))] for reference in references) for text in row])
     _mean(result, "spice", np.array(pooled))
     _mean(result, "spice_per_reference_max", np.array(best))

@@ -76,7 +76,7 @@ _WORD = re.compile(r"\w*n't\b|\w+")
 
 
 class Text(NamedTuple):
-    """Hold words, and in ``marks[i]`` what is between word i and the next: "." ends a sentence, "," is other, "" none."""
+    """Hold words, and in ``marks[i]`` what follows word i: "." an end of sentence, "," anything else, "" nothing."""
 
     words: tuple[str, ...]
     marks: tuple[str, ...]

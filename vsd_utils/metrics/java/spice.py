@@ -3,7 +3,7 @@
 Nearly all of SPICE's time is CoreNLP's parser, and the jar parses a caption again each time it occurs in a run, even
 with its parse cache. So captions that were never parsed here go through the parser first, each once, in portions, so
 that progress shows and a kill loses at most one portion; then the jar's classes score with all parses at hand. Scores
-are per item and do not depend on what else is in the run, so all systems and tasks share one run, and a comparison that was
+are per item and do not depend on what else is in the run, so all systems and tasks share one run, and one that was
 scored before is not scored again. One Java does all of it (``spice.js``).
 """
 
@@ -24,7 +24,7 @@ from vsd_utils.metrics.java.runtime import Java, JavaError, environment, find_ja
 MAX_WORDS = 80
 _PORTION = 400
 _SCORED_AT_ONCE = 20_000
-_FEW = 1_500  # comparisons
+_FEW = 1_500  # candidates
 _ANSWER = "answer "  # what the script's lines begin with
 
 
@@ -32,7 +32,7 @@ class SpiceError(VsdError):
     """SPICE cannot run here; the text is the reason to report beside the empty value."""
 
 
-class Comparison(NamedTuple):
+class Candidate(NamedTuple):
     """A caption and the references that it is compared with, all together."""
 
     caption: str
@@ -40,7 +40,7 @@ class Comparison(NamedTuple):
 
 
 class Spice:
-    """Scores comparisons of a caption and its references; holds the cache and, while in use, one running Java."""
+    """Scores captions against their references; holds the cache and, while in use, one running Java."""
 
     def __init__(
         self,
@@ -71,14 +71,14 @@ class Spice:
             self._java = find_java()
         return self._java
 
-    def scores(self, comparisons: Sequence[Comparison]) -> list[float]:
-        """Score each comparison, in order: F-score in 0..1; an empty caption gets 0, no references an error.
+    def scores(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Score each, in order: F-score in 0..1; an empty caption gets 0, no references an error.
 
         Of a caption with more than ``MAX_WORDS`` words only the first ``MAX_WORDS`` count: the parser's time grows
         with the cube of the length. Raises ``SpiceError`` with the reason when SPICE cannot run.
         """
         try:
-            return self._scores([Comparison(_cut(comparison.caption), tuple(map(_cut, comparison.references))) for comparison in comparisons])
+            return self._scores([Candidate(_cut(one.caption), tuple(map(_cut, one.references))) for one in candidates])
         except SpiceError:
             raise
         except (VsdError, OSError) as error:
@@ -86,25 +86,25 @@ class Spice:
         finally:
             self.close()
 
-    def _scores(self, comparisons: list[Comparison]) -> list[float]:
-        if any(not comparison.references for comparison in comparisons):
+    def _scores(self, candidates: list[Candidate]) -> list[float]:
+        if any(not one.references for one in candidates):
             raise SpiceError("SPICE cannot run: a caption has no reference.")
         store = Store(self.folder / "known.sqlite", "scores")
-        keys = {comparison: json.dumps([comparison.caption, comparison.references]) for comparison in dict.fromkeys(comparisons)}
+        keys = {one: json.dumps([one.caption, one.references]) for one in dict.fromkeys(candidates)}
         known = store.get(keys.values())
-        new = [comparison for comparison, key in keys.items() if key not in known]
+        new = [one for one, key in keys.items() if key not in known]
         self._few = len(new) < _FEW
-        parses = self._parse(list(dict.fromkeys(text for comparison in new for text in (*comparison.references, comparison.caption))))
+        parses = self._parse(list(dict.fromkeys(text for one in new for text in (*one.references, one.caption))))
         meter = Meter("SPICE, captions scored", len(new))
         for start in range(0, len(new), _SCORED_AT_ONCE):
             part = new[start : start + _SCORED_AT_ONCE]
-            texts = dict.fromkeys(text for comparison in part for text in (*comparison.references, comparison.caption))
+            texts = dict.fromkeys(text for one in part for text in (*one.references, one.caption))
             scored = self._ask({"score": part, "tuples": {text: parses[text] for text in texts}}, len(part))
-            found = {keys[comparison]: repr(float(score)) for comparison, score in zip(part, scored, strict=True)}
+            found = {keys[one]: repr(float(score)) for one, score in zip(part, scored, strict=True)}
             store.put(found)
             known |= found
             meter.at(start + len(part))
-        return [float(known[keys[comparison]]) for comparison in comparisons]
+        return [float(known[keys[one]]) for one in candidates]
 
     def _parse(self, captions: list[str]) -> dict[str, Any]:
         """Parse captions into what SPICE takes from a parse: lists of one to three words."""

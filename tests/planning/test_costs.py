@@ -1,0 +1,75 @@
+"""What a run takes, against counts of the real configuration, published accounting and the real annotations."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vsd_utils.__main__ import main
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
+from vsd_utils.planning import costs, gpu_hours
+from vsd_utils.planning.run_costs import run_costs
+
+PAPER = costs.vision_language(costs.configuration("hub", "llava-hf/llava-v1.6-vicuna-13b-hf"))
+
+
+def paper(*overrides: str) -> Params:
+    return Params.model_validate(compose(["profile=paper", *overrides]))
+
+
+def test_sizes_are_those_of_the_real_model() -> None:
+    # 40 x (4 x 5120^2 + 3 x 5120 x 13,824) linear weights; keys and values of 40 layers in two bytes.
+    assert PAPER.decoder.linear == 12_687_769_600
+    assert PAPER.decoder.cache_bytes == 819_200
+    assert 128 * PAPER.decoder.lora_per_rank == 500_695_040
+    qwen = costs.decoder(costs.configuration("hub", "Qwen/Qwen2-7B-Instruct"))
+    # Its card: 7.61 billion weights, 6.53 without embeddings; biases and norms are not counted here.
+    assert qwen.linear + qwen.hidden * qwen.vocabulary * 2 == pytest.approx(7.615e9, rel=1e-3)
+
+
+def test_operations_agree_with_the_accounting_by_hand() -> None:
+    # A 4:3 photo, 2,340 image and 105 other tokens, r 128: 142 * 10^12 without recomputation, 211 with, of which the
+    # output layer takes 1.6 in the forward pass alone.
+    assert costs.training_operations(PAPER, 2_445, 5, 128, recomputed=False) == pytest.approx(142e12, rel=0.02)
+    assert costs.training_operations(PAPER, 2_445, 5, 128, recomputed=True) == pytest.approx(211e12, rel=0.02)
+    assert 5 * PAPER.tile_operations == pytest.approx(2.1e12, rel=0.05)
+
+
+def test_a_plan_counts_the_files_that_are_there(real_vsd: Path) -> None:
+    """The validation files are counted, the others reckoned: 17,471 conversations, and 122,303 over the train split."""
+    found = {number.name: number for number in run_costs(paper(f"fetch.annotations={real_vsd}")).numbers}
+    assert found["training conversations, all (the paper: 121,339)"].value == 122_303
+    assert "counted on the annotation files" in found["images, val"].source
+    assert found["image tokens"].source.startswith("assumed")
+    own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=true"))
+    assert {number.name: number.value for number in own.numbers}["images, val"] == 2_927
+
+
+def test_what_does_not_fit_has_a_remedy_that_fits() -> None:
+    params = paper()
+    small = gpu_hours.find_gpu("NVIDIA GeForce RTX 4090")
+    assert small.name == "RTX-4090"
+    assert gpu_hours.too_large(run_costs(params), small) == ["finetune", "describe"]
+    for stage in ("finetune", "describe"):
+        change = gpu_hours.remedy(params, stage, small)
+        assert change
+        assert stage not in gpu_hours.too_large(run_costs(paper(*change.split())), small)
+    large = gpu_hours.find_gpu("NVIDIA H200")
+    assert not gpu_hours.too_large(run_costs(params), large)
+    one, eight = (gpu_hours.hours(run_costs(params), large, count) for count in (1, 8))
+    assert all(one[stage] == pytest.approx(8 * eight[stage]) for stage in one)
+    with pytest.raises(VsdError, match="known are"):
+        gpu_hours.find_gpu("abacus")
+
+
+def test_the_command_counts_every_weight(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "plan.json"
+    assert main(["plan", "profile=paper", "--gpu", "H100", "--dollars-per-hour", "2", "--json", str(target)]) == 0
+    numbers = {number["name"]: number["value"] for number in json.loads(target.read_text())["numbers"]}
+    assert numbers["weights of the base model"] == 13_351_499_776
+    assert numbers["LoRA weights that are trained, r 128"] == 500_695_040
+    assert "$" in capsys.readouterr().out
+    assert main(["plan", "profile=mini"]) == 2
+    assert "nothing to plan" in capsys.readouterr().err

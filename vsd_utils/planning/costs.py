@@ -1,0 +1,144 @@
+"""Work out what a model costs before it is loaded: weights, image tokens, floating-point operations, memory.
+
+Arithmetic on configurations alone. Operations are counted as is usual: a linear map of n weights takes 2 n a token
+forward and 2 n backward to its input; LoRA's own weights 2 forward and 4 backward; causal attention over T tokens
+2 T^2 h a layer of width h forward, and 2.5 times that backward. A test compares the number of weights with that of the
+real model on the meta device.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json
+from vsd_utils.common.paths import user_path
+from vsd_utils.common.sections import Base, Finetune
+
+CONFIGURATIONS = Path(__file__).with_name("configurations")
+BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
+ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA weight, in float32
+# Of one token in one layer of width h, without recomputation, in bytes: 40 h, from the tensors that backward needs. A
+# count by hand, right to about two fifths.
+SAVED_BYTES = 40
+LOGIT_BYTES = 10  # of one vocabulary entry of one token: bfloat16, then float32 and its gradient
+
+
+class Decoder(NamedTuple):
+    """Hold the sizes of a language model: width, inner width, layers, widths of keys, vocabulary."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    keys: int  # heads times head size of keys and values: ``hidden`` without grouped queries
+    vocabulary: int
+
+    @property
+    def linear(self) -> int:
+        """Count the weights of all linear maps but the output's."""
+        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.keys
+        return self.layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def lora_per_rank(self) -> int:
+        """Count the LoRA weights of all linear maps for each rank: input and output width of each map."""
+        attention = 2 * (2 * self.hidden) + 2 * (self.hidden + self.keys)
+        return self.layers * (attention + 3 * (self.hidden + self.intermediate))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Count the bytes that keys and values of one token take in bfloat16."""
+        return 2 * 2 * self.layers * self.keys
+
+
+class VisionLanguage(NamedTuple):
+    """Hold the sizes of a LLaVA-NeXT: its language model, its tower's operations a tile, how pictures are tiled."""
+
+    decoder: Decoder
+    tile_operations: float  # of the vision tower and the projector, forward
+    tile: int
+    patch: int
+    grids: tuple[tuple[int, int], ...]
+
+
+def configuration(source: str, name: str | None) -> dict[str, Any]:
+    """Find a model's configuration: a folder's ``config.json``, or the committed copy of a hub model's.
+
+    Raises ``VsdError`` where there is neither.
+    """
+    if source == "folder":
+        return dict(read_json(user_path(str(name)) / "config.json"))
+    path = CONFIGURATIONS / f"{str(name).rsplit('/', 1)[-1]}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIGURATIONS.glob("*.json")))
+        raise VsdError(
+            f"{name}: its configuration is not among those in {CONFIGURATIONS} ({known}). Put the model's config.json "
+            f"there as {path.name}, or give a folder that holds the model."
+        )
+    return dict(read_json(path))
+
+
+def decoder(config: Mapping[str, Any]) -> Decoder:
+    """Read the sizes of a language model of Llama's or Qwen2's kind from its configuration."""
+    heads = config["num_attention_heads"]
+    return Decoder(
+        config["hidden_size"],
+        config["intermediate_size"],
+        config["num_hidden_layers"],
+        config["hidden_size"] // heads * config.get("num_key_value_heads", heads),
+        config["vocab_size"],
+    )
+
+
+def vision_language(config: Mapping[str, Any]) -> VisionLanguage:
+    """Read the sizes of a LLaVA-NeXT from its configuration."""
+    vision, text = config["vision_config"], decoder(config["text_config"])
+    width, inner = vision["hidden_size"], vision["intermediate_size"]
+    tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
+    tower = vision["num_hidden_layers"] * (
+        2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * tokens * width
+    )
+    projector = 2 * (tokens - 1) * (width * text.hidden + text.hidden * text.hidden)
+    grids = tuple((int(height), int(across)) for height, across in config["image_grid_pinpoints"])
+    return VisionLanguage(text, float(tower + projector), vision["image_size"], vision["patch_size"], grids)
+
+
+def training_operations(model: VisionLanguage, tokens: float, tiles: float, r: int, recomputed: bool) -> float:
+    """Count the operations of one training example: ``tokens`` tokens, ``tiles`` image tiles, LoRA rank ``r``.
+
+    ``recomputed``: activations are computed again in the backward pass.
+    """
+    text = model.decoder
+    forward = _forward(text, tokens) + 2 * r * text.lora_per_rank * tokens
+    attention = 2 * tokens * tokens * text.hidden * text.layers
+    backward = 2 * text.linear * tokens + 4 * r * text.lora_per_rank * tokens + 2.5 * attention
+    head = 2 * 2 * text.hidden * text.vocabulary * tokens
+    return forward * (2 if recomputed else 1) + backward + head + tiles * model.tile_operations
+
+
+def generation_operations(text: Decoder, tokens: float, new_tokens: float) -> float:
+    """Count the operations of reading ``tokens`` tokens and writing ``new_tokens`` more."""
+    return _forward(text, tokens) + new_tokens * 2 * (text.linear + text.hidden * text.vocabulary)
+
+
+def _forward(text: Decoder, tokens: float) -> float:
+    return 2 * text.linear * tokens + 2 * tokens * tokens * text.hidden * text.layers
+
+
+def weight_bytes(billions: float, quantization: str) -> float:
+    """Count the bytes of a model's weights, in bfloat16 or quantised."""
+    return billions * 1e9 * BYTES_PER_WEIGHT[quantization]
+
+
+def finetune_bytes(text: Decoder, base: Base, settings: Finetune, tokens: float) -> float:
+    """Count the bytes that fine-tuning takes with rows of at most ``tokens`` tokens.
+
+    The frozen weights; LoRA's with their gradients and Adam's moments; and of each row of a batch the activations:
+    recomputed, each layer's input and one layer in full, else all that backward needs; and the logits of all tokens.
+    """
+    adapter = ADAPTER_BYTES * settings.r * text.lora_per_rank
+    layer = SAVED_BYTES * text.hidden
+    recomputed = 2 * text.hidden * text.layers + layer
+    kept = recomputed if settings.activation_checkpointing else layer * text.layers
+    row = tokens * (kept + LOGIT_BYTES * text.vocabulary)
+    return weight_bytes(base.billions, settings.quantization) + adapter + settings.per_device_train_batch_size * row

@@ -1,0 +1,117 @@
+"""Say how much work a run has before any of it is done: conversations, text tokens and image tokens.
+
+What is counted on the annotation files is exact. A split whose files are not there is reckoned from the sizes of the
+authors' splits and from what their validation files hold; text without the real tokenizer is estimated from words. Each
+number carries where it is from.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vsd_utils.common.paths import user_path
+from vsd_utils.common.sections import Convert, Fetch
+from vsd_utils.data import photos
+from vsd_utils.data.annotations import Versions, read_versions
+from vsd_utils.data.conversations import Conversation, converse
+from vsd_utils.data.prompts import SYSTEM_PROMPTS, TASKS
+from vsd_utils.data.samples import outline
+
+IMAGES = {"train": 20_490, "val": 2_927, "test": 5_855}  # of the authors' splits
+# Of the authors' 2,927 validation images: triples, distinct VSDv1 captions, images with three distinct captions.
+VAL_CONVERSATIONS = {1: 3_138, 2: 11_871, 3: 2_462}
+# Mean words of question and answer on the same files, by task.
+VAL_WORDS = {1: 42.5, 2: 26.5, 3: 52.0}
+TOKENS_A_WORD = 1.35  # of a tokenizer of 32,000 entries on such text; a guess where the tokenizer is not at hand
+USUAL_SIZE = (500, 375)  # of a photo, in pixels: 4:3, the most frequent shape of Visual Genome
+
+
+class Workload(NamedTuple):
+    """Hold a run's numbers: by split images and triples, conversations by split and task, mean tokens, and sources.
+
+    ``text_tokens``: question, answer and template, by task; ``sizes``: width and height of photos; ``sources``: where
+    "conversations", "text" and "images" are from.
+    """
+
+    images: dict[str, int]
+    triples: dict[str, int]
+    conversations: dict[str, dict[int, int]]
+    text_tokens: dict[int, float]
+    sizes: list[tuple[int, int]]
+    sources: dict[str, str]
+
+
+def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert, tokenizer: Any = None) -> Workload:
+    """Count what the annotation files of each split hold, and reckon the rest.
+
+    ``tokenizer`` is the base model's (``tokenizers.Tokenizer``), None where it is not at hand.
+    """
+    counted = {split: read_versions(*paths)[0] for split, paths in files.items() if all(map(Path.is_file, paths))}
+    images = {split: len(counted[split]) if split in counted else IMAGES[split] for split in IMAGES}
+    # 1. Conversations: counted, or as many an image as in the authors' validation files.
+    rows = {split: _conversations(split, items, convert) for split, items in counted.items()}
+    conversations: dict[str, dict[int, int]] = {}
+    for split, count in images.items():
+        if split in rows:
+            tasks = Counter(row.task for row in rows[split])
+            conversations[split] = {task: tasks[task] for task in TASKS}
+        else:
+            limit = convert.task2_captions * IMAGES["val"] or VAL_CONVERSATIONS[2]
+            usual = VAL_CONVERSATIONS | {2: min(limit, VAL_CONVERSATIONS[2])}
+            conversations[split] = {task: round(count * usual[task] / IMAGES["val"]) for task in TASKS}
+    triples = {split: tasks[1] for split, tasks in conversations.items()}
+    missing = [split for split in images if split not in counted]
+    source = "counted on the annotation files" if counted else ""
+    if missing:
+        source += f"{'; ' if source else ''}{', '.join(missing)} reckoned from the authors' validation files"
+    # 2. Tokens of the text.
+    text, text_source = _text_tokens([row for split in rows.values() for row in split], convert, tokenizer)
+    # 3. Sizes of the photos.
+    sizes, size_source = _photo_sizes([item for items in counted.values() for item in items], fetch)
+    return Workload(
+        images,
+        triples,
+        conversations,
+        text,
+        sizes,
+        {"conversations": source, "text": text_source, "images": size_source},
+    )
+
+
+def _conversations(split: str, items: Sequence[Versions], convert: Convert) -> list[Conversation]:
+    samples = (outline(versions, split, USUAL_SIZE) for versions in items)
+    return [row for sample in samples for row in converse(sample, convert.task2_captions)]
+
+
+def _text_tokens(rows: list[Conversation], convert: Convert, tokenizer: Any) -> tuple[dict[int, float], str]:
+    frame = f"{SYSTEM_PROMPTS[convert.system_prompt]} USER: \n ASSISTANT: "
+    tokens: dict[int, float] = {}
+    for task in TASKS:
+        texts = [f"{frame}{row.question} {row.answer}" for row in rows if row.task == task]
+        if not texts:
+            tokens[task] = TOKENS_A_WORD * (VAL_WORDS[task] + len(frame.split()))
+        elif tokenizer is None:
+            tokens[task] = TOKENS_A_WORD * sum(len(text.split()) for text in texts) / len(texts)
+        else:
+            encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+            tokens[task] = sum(len(one.ids) for one in encoded) / len(texts) + 2  # begin and end token
+    if tokenizer is not None and rows:
+        return tokens, "counted with the base model's tokenizer"
+    return tokens, f"estimate: {TOKENS_A_WORD} tokens a word, the base model's tokenizer is not at hand"
+
+
+def _photo_sizes(items: Sequence[Versions], fetch: Fetch) -> tuple[list[tuple[int, int]], str]:
+    folder = user_path(fetch.photos) if fetch.photos else None
+    if folder is None or not folder.is_dir() or not items:
+        width, height = USUAL_SIZE
+        return [USUAL_SIZE], f"assumed: all photos {width} x {height}, for none are at hand"
+    found = photos.index_photos(folder)
+    sizes = []
+    for versions in items:
+        paths = found.paths.get(versions.v1.img_id)
+        if paths:
+            sizes.append(photos.photo_size(folder / paths[0]))
+    if not sizes:
+        return [USUAL_SIZE], f"assumed: all photos {USUAL_SIZE[0]} x {USUAL_SIZE[1]}, for none are at hand"
+    return sizes, f"read from {len(sizes):,} photos"
