@@ -29,6 +29,7 @@ VERBS = {
     "profile": Verb("profile", "compose params.yaml from conf/: a profile and overrides", False),
     "preflight": Verb("preflight", "say what a run needs and lacks, all of it at once", True),
     "plan": Verb("plan", "say what a run takes: tokens, memory, disk, hours, dollars", False),
+    "timings": Verb("timings", "show how long each stage took, with what memory, how fast", False),
     "mend": Verb("mend", "put right what DVC left half-written when it was killed", False),
     "score": Verb("score", "score anybody's submission files", False),
     "clean-notebooks": Verb("clean_notebooks", "stage: copies of the notebooks that a save does not change", True),

@@ -109,7 +109,7 @@ def test_kernel_workers_and_programs_end_with_their_stage(checkout: Project) -> 
     stage = checkout.start(sys.executable, "-m", "vsd_utils", "run-notebook", "convert")
     written = checkout.folder / "notebooks"
     try:
-        wait_until((written / "at-work").exists)
+        wait_until(lambda: (written / "at-work").exists() and any(written.glob("program-*")))
         tree = psutil.Process(stage.pid).children(recursive=True)
         names = {path.name for path in written.iterdir()}
         kinds = {kind: [one for one in tree if f"{kind}-{one.pid}" in names] for kind in ("worker", "program")}

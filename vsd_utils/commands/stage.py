@@ -1,9 +1,10 @@
 """What every stage has in common: it ends with DVC, runs alone in this checkout, and writes to plain folders."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vsd_utils.common import lifetime, work_lock
+from vsd_utils.common import lifetime, timings, work_lock
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import DATA, MODELS, REPORTS
 
@@ -21,5 +22,7 @@ def running(name: str) -> Iterator[None]:
             "dvc config --local cache.type symlink"
         )
     lifetime.end_with_dvc()
+    start = time.monotonic()
     with work_lock.held(name):
         yield
+    timings.record_stage(name, time.monotonic() - start)

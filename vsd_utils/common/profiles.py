@@ -23,7 +23,7 @@ HEADER = """\
 # `vsd profile`, which replace this file and say which edits of it they replace.
 # `dvc repro` takes it as it is, edits included.
 """
-PROFILES = ("mini", "boxes", "paper", "smoke")
+PROFILES = ("mini", "boxes", "rehearsal", "paper", "paper_24gb", "smoke")
 
 
 def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
@@ -88,10 +88,10 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
     again = " ".join(f"-S {shlex.quote(value)}" for value in replaced if "=" in value)
+    how = f". To run with them: dvc repro takes {path.name} as it is, dvc exp run --no-hydra too, or say them again: "
     print(
         f"{path.name} is composed anew from conf/. These values of it are replaced: {', '.join(replaced)}\n"
-        f"  kept in {copy.relative_to(root)}. To run with them: dvc repro takes {path.name} as it is, "
-        f"dvc exp run --no-hydra too, or say them again: {again}",
+        f"  kept in {copy.relative_to(root)}{how + again if again else ''}",
         file=sys.stderr,
     )
 

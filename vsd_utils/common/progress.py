@@ -12,6 +12,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vsd_utils.common import timings
+
 Step = TypeVar("Step")
 # What ``Meter`` prints. A kernel shows it in the notebook too; an executed copy must not keep it, for it holds timings.
 LINE = re.compile(r"[^\n]+: (\d+ of \d+, about \d+ s left|goes on after \d+ of \d+)\n?")
@@ -35,6 +37,8 @@ class Meter:
             self.shown = now
             left = (now - self.start) / (done - self.first) * (self.total - done)
             self._print(f"{self.name}: {done} of {self.total}, about {left:.0f} s left")
+        if done == self.total > self.first:
+            timings.record_work(self.name, done - self.first, now - self.start)
 
     def _print(self, line: str) -> None:
         print(line, file=sys.__stderr__, flush=True)
@@ -45,7 +49,9 @@ def steps(work: Iterable[Step], name: str, total: int, done: int = 0) -> Iterato
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
+            start = time.monotonic()
             yield from progress.track(work, total, completed=done, description=name)
+            timings.record_work(name, total - done, time.monotonic() - start)
         return
     meter = Meter(name, total, done)
     for number, step in enumerate(work, done + 1):

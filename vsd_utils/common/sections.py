@@ -75,11 +75,17 @@ class Splits(Section):
     test: Count
 
 
+class Scenes(Splits):
+    """Numbers of rendered scenes of each split, and their width in pixels; they are three quarters as high."""
+
+    width: Annotated[int, Field(ge=64, multiple_of=4)]
+
+
 class Fetch(Section):
     """Where the annotations and the photos come from."""
 
-    source: Literal["scenes", "folder"]
-    scenes: Splits | None
+    source: Literal["scenes", "folder", "folder_or_scenes"]
+    scenes: Scenes | None
     annotations: str | None
     photos: str | None
     own_split: bool
@@ -88,10 +94,10 @@ class Fetch(Section):
 
     @model_validator(mode="after")
     def _folder_is_named(self) -> "Fetch":
-        if self.source == "folder" and not self.annotations:
-            raise ValueError("annotations must name a folder when source is 'folder'")
-        if self.source == "scenes" and self.scenes is None:
-            raise ValueError("scenes must give a number of images for train, val and test when source is 'scenes'")
+        if self.source != "scenes" and not self.annotations:
+            raise ValueError(f"annotations must name a folder when source is {self.source!r}")
+        if self.source != "folder" and self.scenes is None:
+            raise ValueError(f"scenes must give a number of images for each split when source is {self.source!r}")
         return self
 
 
@@ -115,14 +121,24 @@ class Tiny(Section):
     align_learning_rate: Positive
 
 
+class Shrunk(Section):
+    """Sizes of a stand-in with random weights; all else is that of the model whose place it takes."""
+
+    width: Annotated[int, Field(ge=32)]
+    layers: Annotated[int, Field(ge=2)]
+    heads: Count
+    tokens: Annotated[int, Field(ge=300)]
+
+
 class Base(Section):
     """The vision-language model that is tuned."""
 
-    source: Literal["tiny", "hub", "folder"]
+    source: Literal["tiny", "random", "hub", "folder"]
     name: str | None
     revision: str | None
     billions: Positive
     tiny: Tiny | None
+    shrunk: Shrunk | None
 
     @model_validator(mode="after")
     def _model_is_named(self) -> "Base":
@@ -134,10 +150,11 @@ class Base(Section):
 class Refiner(Section):
     """The text-only model that rewrites sentences."""
 
-    source: Literal["package", "hub", "folder"]
+    source: Literal["package", "random", "hub", "folder"]
     name: str | None
     revision: str | None
     billions: Positive
+    shrunk: Shrunk | None
 
     @model_validator(mode="after")
     def _model_is_named(self) -> "Refiner":
@@ -221,7 +238,7 @@ class Evaluate(Section):
 class Params(Section):
     """The whole of ``params.yaml``."""
 
-    profile: Literal["mini", "boxes", "paper", "smoke"]
+    profile: Literal["mini", "boxes", "rehearsal", "paper", "paper_24gb", "smoke"]
     seed: Natural
     threads: Count | None
     fetch: Fetch
@@ -237,6 +254,9 @@ class Params(Section):
 def _named(section: Any) -> Any:
     if section.source != "tiny" and section.source != "package" and not section.name:
         raise ValueError(f"name must be given when source is {section.source!r}")
-    if section.source == "hub" and not (section.revision and len(section.revision) == 40):
+    if section.source == "random" and section.shrunk is None:
+        raise ValueError("shrunk must give the stand-in's sizes when source is 'random'; profile rehearsal does")
+    # None where it is for the user to fill in; the pre-flight asks for it.
+    if section.source == "hub" and section.revision is not None and len(section.revision) != 40:
         raise ValueError("revision must be a full commit hash of 40 characters when source is 'hub'")
     return section

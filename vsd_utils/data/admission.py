@@ -60,6 +60,14 @@ def survey(settings: Fetch, every_pixel: bool) -> tuple[Admission, list[str]]:
     return admission, obstacles + complaints(admission, settings)
 
 
+def renders_scenes(settings: Fetch) -> bool:
+    """Tell whether scenes are rendered: asked for, or because the user's annotations or photos are not there."""
+    if settings.source != "folder_or_scenes":
+        return settings.source == "scenes"
+    annotated = all(path.is_file() for paths in source_files(settings).values() for path in paths)
+    return not annotated or (settings.photos is not None and not user_path(settings.photos).is_dir())
+
+
 def source_files(settings: Fetch) -> dict[str, tuple[Path, Path]]:
     """Name the VSDv1 and the VSDv2 file of each split in the user's folder; with ``own_split`` the val files alone."""
     folder = user_path(str(settings.annotations))

@@ -44,6 +44,7 @@ def _model(pointer: Pointer) -> str:
     made = {
         "trained": "tiny LLaVA-NeXT trained from scratch",
         "package": "SmolLM2-135M-Instruct",
+        "random": "a stand-in of the paper's model class with random weights",
         "folder": f"folder {pointer.name_or_path.split('/')[-1]}",
     }[pointer.source]
     return made + (f" (weights sha256 {weights})" if weights else "")

@@ -9,6 +9,8 @@ from rich.progress import track
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing, write_json
 from vsd_utils.common.paths import annotation_file
+from vsd_utils.miniature.scenes.pen import SceneBox
+from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
 from vsd_utils.miniature.scenes.scene import V1_FORMS, Scene, compose, render
 
 # The form of a long caption follows from the relation; names and articles as in ``V1_FORMS``.
@@ -22,12 +24,13 @@ V2_FORMS: Final = {
 _JPEG: Final[dict[str, Any]] = {"format": "JPEG", "quality": 90, "subsampling": 0}
 
 
-def write_split(root: Path, images: Path, split: str, count: int, seed: int) -> None:
+def write_split(root: Path, images: Path, split: str, count: int, seed: int, width: int = WIDTH) -> None:
     """Write ``count`` scenes: pictures ``<images>/scene_<split>_<number>.jpg`` and the split's two annotation files.
 
     The files are named and laid out as the VSD authors' (``paths.annotation_file``; list of ``img_id``,
     ``triple_list`` with ``s``, ``o``, ``p``, ``s_bbox``, ``o_bbox``, and ``captions``), the same bytes at every call.
-    Raises ``VsdError`` for a count below 1.
+    Pictures are ``width`` pixels wide, a multiple of 4, and three quarters as high. Raises ``VsdError`` for a count
+    below 1.
     """
     if count < 1:
         raise VsdError(f"a split needs at least 1 scene; found {count} for {split!r}. Set fetch.scenes.{split}.")
@@ -36,8 +39,8 @@ def write_split(root: Path, images: Path, split: str, count: int, seed: int) -> 
     for index in track(range(count), f"Rendering {split}", console=console, disable=not console.is_terminal):
         scene, name = compose(seed, split, index), f"scene_{split}_{index:06d}"
         with replacing(images / f"{name}.jpg") as temporary:
-            render(scene).save(temporary, **_JPEG)
-        boxes = {"s_bbox": list(scene.subject_bbox), "o_bbox": list(scene.object_bbox)}
+            render(scene, (width, width * HEIGHT // WIDTH)).save(temporary, **_JPEG)
+        boxes = {"s_bbox": _scaled(scene.subject_bbox, width), "o_bbox": _scaled(scene.object_bbox, width)}
         triple = {"s": scene.subject, "o": scene.object, "p": scene.relation, **boxes}
         for version, sentences in zip((1, 2), captions(scene), strict=True):
             items[version].append({"img_id": name, "triple_list": [triple], "captions": sentences})
@@ -59,6 +62,11 @@ def captions(scene: Scene) -> tuple[list[str], list[str]]:
         "a_o": _with_article(scene.object),
     }
     return [V1_FORMS[form].format(**names) for form in scene.wording], [V2_FORMS[scene.relation].format(**names)]
+
+
+def _scaled(box: SceneBox, width: int) -> list[int]:
+    """Bring a box from base pixels into those of a picture ``width`` pixels wide."""
+    return [round(edge * width / WIDTH) for edge in box]
 
 
 def _with_article(noun: str) -> str:
