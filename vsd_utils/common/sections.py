@@ -75,6 +75,17 @@ class Splits(Section):
     test: Count
 
 
+class Transfer(Section):
+    """How files are fetched from other machines."""
+
+    at_once: Annotated[int, Field(ge=1, le=64)]
+    attempts: Count
+    wait: Annotated[float, Field(ge=0)]
+    longest_wait: Annotated[float, Field(ge=0)]
+    timeout: Positive
+    give_up_after: Count
+
+
 class Fetch(Section):
     """Where the annotations and the photos come from."""
 
@@ -82,8 +93,12 @@ class Fetch(Section):
     scenes: Splits | None
     annotations: str | None
     photos: str | None
-    own_split: bool
+    download: bool
+    sources: str | None
+    transfer: Transfer
+    own_split: Literal["never", "if_needed", "always"]
     shares: Splits
+    images: Splits | None
     skip_invalid: bool
 
     @model_validator(mode="after")
