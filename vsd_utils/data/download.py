@@ -22,6 +22,7 @@ import tenacity
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.progress import Meter, steps
 from vsd_utils.common.sections import Transfer
+from vsd_utils.data.photos import open_photo
 
 _CHUNK = 1 << 16  # bytes
 _LARGE = 50_000_000  # bytes from which on a file has a progress of its own
@@ -43,7 +44,7 @@ class Wanted(NamedTuple):
 
     path: Path
     addresses: tuple[str, ...]
-    check: Callable[[Path], None]
+    check: Callable[[Path], object]
     resumable: bool
 
 
@@ -82,6 +83,7 @@ class Downloader:
         self._answered = False  # by any host
         self._vain = 0  # tries in a row, of all threads, that brought nothing
         self._proven = False
+        self._work = ""  # for messages
         self._not_before = 0.0  # as time.monotonic
         self._bytes, self._files, self._start = 0, 0, 0.0
 
@@ -95,6 +97,7 @@ class Downloader:
         if not wanted:
             return []
         self._vain, self._proven = 0, proven
+        self._work = f"{len(wanted):,} files are missing ({wanted[0].path}{', ...' if len(wanted) > 1 else ''})"
         self._bytes, self._files, self._start = 0, 0, time.monotonic()
         missing: dict[int, Missing] = {}
         with self._client() as client, ThreadPoolExecutor(self._settings.at_once) as pool:
@@ -236,9 +239,9 @@ class Downloader:
             vain = self._vain
         if vain >= self._settings.give_up_after:
             raise VsdError(
-                f"{vain} tries in a row brought no file; the last one: {said}. Given up; the same command goes on where "
-                "it was. Look whether the network and the host are there, name another address in fetch.sources, or "
-                "put the files there by hand."
+                f"{self._work}: {vain} tries in a row brought none; the last one: {said}. Given up; the same command "
+                "goes on where it was. Look whether the network and the host are there, name another address in "
+                "fetch.sources, or put the files there by hand (with fetch.download=false nobody is asked)."
             )
 
     def _rate(self) -> str:
@@ -256,6 +259,18 @@ def fetch_first(downloader: Downloader, wanted: Wanted) -> Path:
     if missing := downloader.fetch([wanted], wanted.path.name, proven=False):
         raise VsdError(f"{wanted.path}: could not be fetched: {'; '.join(missing[0].reasons)}")
     return wanted.path
+
+
+def check_photo(path: Path, size: tuple[int, int] | None) -> None:
+    """Refuse a photo that does not decode to its last pixel, or is not of that width and height, if they are known."""
+    try:
+        found = open_photo(path).size
+    except VsdError as error:
+        raise UnsoundError(str(error).removeprefix(f"{path}: ").removesuffix(" Fetch it again.")) from None
+    if size and size not in (found, found[::-1]):  # the list may give it before it is turned upright
+        raise UnsoundError(
+            f"a picture of {found[0]} x {found[1]} pixels, expected {size[0]} x {size[1]}: a placeholder?"
+        )
 
 
 def _retry_after(text: str) -> float:

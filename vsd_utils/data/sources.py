@@ -79,8 +79,6 @@ def read_sources(written: str | None) -> Sources:
     except (YAMLError, OSError, UnicodeDecodeError) as error:
         raise VsdError(f"{path}: cannot be read as YAML ({error})") from None
     except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_url=False)
-        ]
+        named = [(".".join(map(str, one["loc"])) or "the file", one["msg"]) for one in error.errors(include_url=False)]
+        lines = [f"{path}: {place}: {said.removeprefix('Value error, ')}" for place, said in named]
         raise VsdError("\n".join([*lines, f"{PACKAGED} shows what is expected."])) from None

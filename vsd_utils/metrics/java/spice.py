@@ -78,12 +78,7 @@ class Spice:
         with the cube of the length. Raises ``SpiceError`` with the reason when SPICE cannot run.
         """
         try:
-            return self._scores(
-                [
-                    Comparison(_cut(comparison.caption), tuple(map(_cut, comparison.references)))
-                    for comparison in comparisons
-                ]
-            )
+            return self._scores([Comparison(_cut(comparison.caption), tuple(map(_cut, comparison.references))) for comparison in comparisons])
         except SpiceError:
             raise
         except (VsdError, OSError) as error:
@@ -95,16 +90,11 @@ class Spice:
         if any(not comparison.references for comparison in comparisons):
             raise SpiceError("SPICE cannot run: a caption has no reference.")
         store = Store(self.folder / "known.sqlite", "scores")
-        keys = {
-            comparison: json.dumps([comparison.caption, comparison.references])
-            for comparison in dict.fromkeys(comparisons)
-        }
+        keys = {comparison: json.dumps([comparison.caption, comparison.references]) for comparison in dict.fromkeys(comparisons)}
         known = store.get(keys.values())
         new = [comparison for comparison, key in keys.items() if key not in known]
         self._few = len(new) < _FEW
-        parses = self._parse(
-            list(dict.fromkeys(text for comparison in new for text in (*comparison.references, comparison.caption)))
-        )
+        parses = self._parse(list(dict.fromkeys(text for comparison in new for text in (*comparison.references, comparison.caption))))
         meter = Meter("SPICE, captions scored", len(new))
         for start in range(0, len(new), _SCORED_AT_ONCE):
             part = new[start : start + _SCORED_AT_ONCE]
