@@ -98,6 +98,7 @@ def _write_admitted(settings: Fetch, seed: int, admission: Admission, target: Pa
     files = source_files(settings)
     folder = user_path(str(settings.annotations))
     splits = admission.usable
+    not_drawn = dict(admission.not_drawn)
     own_split = makes_own_split(settings)
     if own_split:
         (images,) = splits.values()
@@ -107,6 +108,7 @@ def _write_admitted(settings: Fetch, seed: int, admission: Admission, target: Pa
         drawn = {split: {img_id for img_id in ids if split_of[img_id] == split} for split in SPLITS}
         if settings.images:
             most = settings.images.model_dump()
+            not_drawn = {split: max(len(drawn[split]) - most[split], 0) for split in SPLITS}
             drawn = {split: drawn_share(drawn[split], most[split], seed) for split in SPLITS}
         splits = {split: [versions for versions in images if versions.v1.img_id in drawn[split]] for split in SPLITS}
         if not all(splits.values()):
@@ -118,7 +120,7 @@ def _write_admitted(settings: Fetch, seed: int, admission: Admission, target: Pa
     for split, images in splits.items():
         for version in (1, 2):
             copy = annotation_file(version, split, target)
-            if own_split or settings.images or rows[split]:
+            if own_split or rows[split] or not_drawn.get(split):
                 write_json(copy, [versions[version - 1].model_dump(mode="json") for versions in images])
             else:  # as it is, so that its digest still says whose it is
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def _write_admitted(settings: Fetch, seed: int, admission: Admission, target: Pa
         "source": "folder",
         "own_split": own_split,
         "own_split_asked": settings.own_split,
-        "at_most": settings.images.model_dump() if settings.images else None,
+        "not_drawn": not_drawn,
         "photos": settings.photos,
         "authors_files": are_the_authors(folder, chain.from_iterable(files.values())),
         "images": {split: len(images) for split, images in splits.items()},

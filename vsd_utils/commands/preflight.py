@@ -33,7 +33,8 @@ TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 def problems(params: Params) -> list[str]:
     """List everything missing: annotations, photos, models, disk space, GPU memory, a commit.
 
-    Empty when the run can start. What the fetch stage is going to fetch is not missing; room for it may be. The user's files are opened, photos as far as their headers go.
+    Empty when the run can start. What the fetch stage is going to fetch is not missing; room for it may be. The user's
+    files are opened, photos as far as their headers go.
     """
     settings = params.fetch
     data: list[str] = []

@@ -26,12 +26,14 @@ _THREADS = 8  # more than processors, because photos often lie on slow disks
 class Admission(NamedTuple):
     """Hold by split the usable images, the unusable ones with all that is wrong, and the ids whose photo is missing.
 
-    The missing ones are apart because they may be thousands of one cause.
+    The missing ones are apart because they may be thousands of one cause. ``not_drawn`` counts the usable images outside
+    of the share that was asked for.
     """
 
     usable: dict[str, list[Versions]]
     unusable: dict[str, list[Unusable]]
     without_photo: dict[str, list[str]]
+    not_drawn: dict[str, int]
 
     def leave_out(self, split: str, problems: Mapping[str, list[str]]) -> None:
         """Move the images that have ``problems`` (id -> problems, perhaps none) from the usable ones to the others."""
@@ -68,14 +70,14 @@ def survey(
 
 
 def admit(settings: Fetch, splits: Iterable[str], seed: int, every_pixel: bool) -> Admission:
-    """Sort the images of ``splits`` into usable and unusable ones; of the usable ones keep a share, if one is asked for.
+    """Sort the images of ``splits`` into usable and unusable ones; of the usable ones keep the share that is asked for.
 
-    The share of an own split is taken later, when it is made. Of photos the headers are read, or ``every_pixel``, which
-    finds the files that were cut short too. Raises ``VsdError`` for an annotation file or a photo folder that cannot be
-    read at all.
+    It is drawn by ``seed``; that of an own split is drawn later, when the split is made. Of photos the headers are
+    read, or ``every_pixel``, which finds the files that were cut short too. Raises ``VsdError`` for an annotation file
+    or a photo folder that cannot be read at all.
     """
     files = source_files(settings)
-    admission = Admission({}, {}, {})
+    admission = Admission({}, {}, {}, {})
     # 1. The annotations of each split: valid in both versions, no control tokens.
     for split in splits:
         admission.usable[split], admission.unusable[split] = read_versions(*files[split])
@@ -87,6 +89,7 @@ def admit(settings: Fetch, splits: Iterable[str], seed: int, every_pixel: bool) 
     if settings.images and not makes_own_split(settings):
         for split, images in admission.usable.items():
             ids = drawn_share((versions.v1.img_id for versions in images), getattr(settings.images, split), seed)
+            admission.not_drawn[split] = len(images) - len(ids)
             images[:] = [versions for versions in images if versions.v1.img_id in ids]
     # 4. What the boxes are drawn on: the photos, or empty canvases as large as the boxes ask for.
     if settings.photos is None:

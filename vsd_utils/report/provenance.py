@@ -21,7 +21,7 @@ def collect() -> dict[str, Any]:
         "annotated_by_people": source["source"] != "scenes",
         "authors_test_split": bool(source.get("authors_files"))
         and not source["own_split"]
-        and not source["at_most"]
+        and not source["not_drawn"].get("test")
         and bool(source["photos"]),
         "images": statistics["images"],
         "left_out": sum(source["left_out"].values()),
