@@ -24,7 +24,6 @@ from vsd_utils.common.progress import Meter, steps
 from vsd_utils.common.sections import Transfer
 from vsd_utils.data.photos import open_photo
 
-_CHUNK = 1 << 16  # bytes
 _LARGE = 50_000_000  # bytes from which on a file has a progress of its own
 _MAY_PASS = frozenset({408, 425, 429})  # of the 4xx; all 5xx may pass too
 # A second try is enough for what is no matter of time: a web page instead of the file, a host that was never reached.
@@ -193,7 +192,7 @@ class Downloader:
             length = int(response.headers.get("content-length", 0)) + (have if goes_on else 0)
             meter = Meter(f"{wanted.path.name} (MB)", length // 10**6, have // 10**6) if length > _LARGE else None
             with part.open("ab" if goes_on else "wb") as file:
-                for chunk in response.iter_bytes(_CHUNK):
+                for chunk in response.iter_bytes():
                     if self._stop.is_set():
                         raise _StoppedError
                     file.write(chunk)
