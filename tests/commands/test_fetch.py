@@ -14,9 +14,9 @@ from vsd_utils.commands import preflight, stage
 from vsd_utils.commands.fetch import _admit, _write_admitted
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 from vsd_utils.data.annotations import SPLITS, load_items, load_versions
 from vsd_utils.data.authors_files import git_blob
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
@@ -59,10 +59,8 @@ def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
     assert record["left_out"] == {"val": 0}
     assert record["authors_files"] is True
     assert record["images"] == {"train": 1756, "val": 293, "test": 878}  # 60, 10 and 30 % of 2,927
-    assert (
-        "the authors' files, split here by image, because the authors' train and test files were not there; boxes on an "
-        "empty canvas" in describe(record)
-    )
+    why = "split here by image, because the authors' train and test files were not there"
+    assert f"the authors' files, {why}; boxes on an empty canvas" in describe(record)
     ids: list[str] = []
     for split in SPLITS:
         joined = load_versions(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))

@@ -26,8 +26,8 @@ _THREADS = 8  # more than processors, because photos often lie on slow disks
 class Admission(NamedTuple):
     """Hold by split the usable images, the unusable ones with all that is wrong, and the ids whose photo is missing.
 
-    The missing ones are apart because they may be thousands of one cause. ``not_drawn`` counts the usable images outside
-    of the share that was asked for.
+    The missing ones are apart because they may be thousands of one cause. ``not_drawn`` counts the usable images
+    outside of the share that was asked for.
     """
 
     usable: dict[str, list[Versions]]

@@ -15,8 +15,8 @@ def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
 
     It holds ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own
     split count where they came from), ``photos`` (folder or None), ``files`` (digests); of a folder also ``own_split``
-    (whether the split was made here), ``own_split_asked`` (the parameter), ``not_drawn`` (usable images of each split outside of
-    the share that was asked for).
+    (whether the split was made here), ``own_split_asked`` (the parameter), ``not_drawn`` (usable images of each split
+    outside of the share that was asked for).
     """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record

@@ -76,6 +76,18 @@ def build(
         )
 
 
+def without_pictures(versions: Versions) -> Sample:
+    """Make the sample of an image whose photo plays no part: of size 0 x 0, its pictures unnamed."""
+    v1_item, v2_item = versions
+    return Sample(
+        id=v1_item.img_id,
+        size=(0, 0),
+        triples=tuple(_named(triple, "") for triple in v1_item.triple_list),
+        captions_v1=tuple(map(_fold, v1_item.captions)),
+        captions_v2=tuple(map(_fold, v2_item.captions)),
+    )
+
+
 def load(split: str, root: Path = SAMPLES) -> list[Sample]:
     """Read the samples of a split, in the annotations' order."""
     return [Sample.model_validate(row) for row in read_jsonl(root / f"{split}.jsonl")]
@@ -103,13 +115,17 @@ def _pictured(triple: Triple, background: Image.Image, name: Path, settings: Con
     with replacing(target / name) as temporary:
         # Chroma at full resolution, because the boxes are told apart by thin coloured lines.
         picture.save(temporary, "JPEG", quality=92, subsampling=0)
+    return _named(triple, name.as_posix())
+
+
+def _named(triple: Triple, picture: str) -> PicturedTriple:
     return PicturedTriple(
         subject=_fold(triple.s),
         object=_fold(triple.o),
         relation=triple.p,
         subject_bbox=triple.s_bbox,
         object_bbox=triple.o_bbox,
-        image=name.as_posix(),
+        image=picture,
     )
 
 
