@@ -175,6 +175,25 @@ def test_a_host_that_only_fails_is_given_up_early(tmp_path) -> None:
     assert "302 photos are missing" in "\n".join(survey(off.fetch, 0, every_pixel=True)[1])
 
 
+def test_a_mirror_takes_the_place_of_a_host_that_is_gone(tmp_path) -> None:
+    with Host() as host, Host() as gone:
+        world = World(host, tmp_path, photos=150)
+        described = world.described()
+        gone.faults = {f"/rak248/{place}": ["503!"] for place in world.place.values()}
+        described["visual_genome"]["addresses"].insert(0, f"{gone.address}/rak248")
+        YAML(typ="safe", pure=True).dump(described, world.sources)
+        download(world.params().fetch, 0)
+        assert fetched(world) == world.photos
+        # Soon it is asked once for a photo, not six times, and nobody waits for it.
+        assert len(gone.asked) < 3 * 150
+
+
+def test_a_folder_that_cannot_be_written_is_said(world) -> None:
+    (world.folder / "photos").write_text("a file, no folder")
+    with pytest.raises(VsdError, match=r"photos.*: what is fetched cannot be written"):
+        download(world.params().fetch, 0)
+
+
 STRANGE = ("../{}", "/tmp/{}", "a/../../{}", "C:\\{}")
 
 
@@ -248,6 +267,7 @@ def test_killed_again_and_again_it_leaves_the_folder_of_an_unkilled_run(tmp_path
         # In the middle of a photo and of the archive.
         (world.folder / "photos/spatialsense/archives").mkdir(parents=True)
         (world.folder / "photos/spatialsense/archives/.images.zip.part").write_bytes(host.files[archive][:99])
+        (world.folder / f"photos/spatialsense/.{FLICKR}.{process.pid}.part").write_bytes(b"half of it")
         subprocess.run([sys.executable, "-c", SCRIPT, path], cwd=ROOT, check=True, capture_output=True)
     for name in ("vsd", "photos"):
         assert tree(world.folder / name) == tree(whole.folder / name)

@@ -63,6 +63,15 @@ def download(settings: Fetch, seed: int) -> None:
 
     Raises ``VsdError`` where the run cannot do without, or the rest is not worth a try. Asks nobody where all is there.
     """
+    try:
+        lines = _downloaded(settings, seed)
+    except OSError as error:
+        raise VsdError(f"{error}: what is fetched cannot be written. Make room, or mend it.") from None
+    if lines:
+        print("\n".join([*lines, f"{len(lines):,} files could not be fetched"]), file=sys.stderr)
+
+
+def _downloaded(settings: Fetch, seed: int) -> list[str]:
     sources = read_sources(settings.sources)
     downloader = Downloader(settings.transfer)
     lines = fetch_annotations(settings, sources.annotations, downloader)
@@ -71,8 +80,7 @@ def download(settings: Fetch, seed: int) -> None:
         admission = _admit(settings.model_copy(update={"photos": None}), seed)
         ids = [versions.v1.img_id for images in admission.usable.values() for versions in images]
         lines += fetch_photos(ids, user_path(settings.photos), sources, downloader)
-    if lines:
-        print("\n".join([*lines, f"{len(lines):,} files could not be fetched"]), file=sys.stderr)
+    return lines
 
 
 def _render_scenes(settings: Fetch, seed: int, annotations: Path, images: Path) -> dict[str, Any]:
@@ -148,6 +156,8 @@ def run(given: argparse.Namespace) -> int:
     with stage.running("fetch"):
         record = fetch(params)
     print(f"{describe(record)}: {record['images']} images")
+    if record.get("own_split") and record["own_split_asked"] == "if_needed":
+        print("when the train and test files can be had: dvc repro --force fetch")
     if count := sum(record["left_out"].values()):
         print(f"left out: {count:,} images that cannot be used; {ANNOTATIONS / LEFT_OUT} says why")
     return 0

@@ -56,7 +56,7 @@ def members(path: Path) -> Iterator[tuple[int, Iterator[Member]]]:
         ) from None
 
 
-def extract(member: Member, target: Path, check: Callable[[Path], None] = lambda path: None) -> None:
+def extract(member: Member, target: Path, check: Callable[[Path], object]) -> None:
     """Write a member to ``target``, whole or not at all; ``check`` sees the file first and may refuse it by raising.
 
     The member's own path plays no part in where it goes. Raises ``VsdError`` for a member of an impossible size.

@@ -9,12 +9,15 @@ and no resuming), fsspec (no retries over HTTP), huggingface_hub (its downloader
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import tenacity
@@ -22,7 +25,6 @@ import tenacity
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.progress import Meter, steps
 from vsd_utils.common.sections import Transfer
-from vsd_utils.data.photos import open_photo
 
 _LARGE = 50_000_000  # bytes from which on a file has a progress of its own
 _MAY_PASS = frozenset({408, 425, 429})  # of the 4xx; all 5xx may pass too
@@ -81,6 +83,7 @@ class Downloader:
         self._stop = threading.Event()
         self._answered = False  # by any host
         self._vain = 0  # tries in a row, of all threads, that brought nothing
+        self._vain_at: Counter[str] = Counter()  # those of each host
         self._proven = False
         self._work = ""  # for messages
         self._not_before = 0.0  # as time.monotonic
@@ -90,8 +93,8 @@ class Downloader:
         """Fetch the files and return those that could not be had, in their order; progress is shown under ``name``.
 
         ``proven``: these addresses have given other files before, so that a "not found" speaks of the one file.
-        Raises ``VsdError`` where so many tries in a row bring nothing that the rest is not tried, and where files
-        cannot be written.
+        Raises ``VsdError`` where so many tries in a row bring nothing that the rest is not tried, and ``OSError`` where
+        files cannot be written.
         """
         if not wanted:
             return []
@@ -105,11 +108,9 @@ class Downloader:
                 for future in steps(as_completed(numbers), name, len(numbers), remark=self._rate):
                     if (found := future.result()) is not None:
                         missing[numbers[future]] = found
-            except BaseException as error:
+            except BaseException:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
-                if isinstance(error, OSError):
-                    raise VsdError(f"{error}: what is fetched cannot be written. Make room, or mend it.") from None
                 raise
         return [missing[number] for number in sorted(missing)]
 
@@ -128,9 +129,10 @@ class Downloader:
         reasons = []
         try:
             for address in wanted.addresses:
+                tries = self._tries_at(address, is_last=address == wanted.addresses[-1])
                 retrying = tenacity.Retrying(
                     retry=tenacity.retry_if_exception_type(_AgainError),
-                    stop=lambda state: state.attempt_number >= state.outcome.exception().tries,  # type: ignore[union-attr]
+                    stop=partial(_enough, tries),
                     wait=self._seconds_to_wait,
                     sleep=tenacity.sleep_using_event(self._stop),
                     reraise=True,
@@ -171,9 +173,10 @@ class Downloader:
         else:
             with self._lock:
                 self._vain, self._proven = 0, True
+                self._vain_at[_host(address)] = 0
                 self._files += 1
             return
-        self._count_vain(f"{address}: {problem}", final=isinstance(problem, _RefusedError))
+        self._count_vain(address, problem)
         raise problem
 
     def _receive(self, client: httpx2.Client, address: str, wanted: Wanted, part: Path) -> None:
@@ -227,20 +230,26 @@ class Downloader:
         error = state.outcome.exception() if state.outcome else None
         return max(self._backoff(state), error.seconds if isinstance(error, _AgainError) else 0.0)
 
+    def _tries_at(self, address: str, is_last: bool) -> int:
+        """Be patient with a host, unless it has given nothing for long and another address is left to try."""
+        dead = self._vain_at[_host(address)] >= _FEW * self._settings.at_once
+        return 1 if dead and not is_last else self._settings.attempts
+
     def _at_most(self, tries: int) -> int:
         return min(tries, self._settings.attempts)
 
-    def _count_vain(self, said: str, final: bool) -> None:
+    def _count_vain(self, address: str, problem: Exception) -> None:
         """Raise ``VsdError`` when it is time to give up."""
         with self._lock:
-            if not (final and self._proven):
+            self._vain_at[_host(address)] += 1
+            if not (isinstance(problem, _RefusedError) and self._proven):
                 self._vain += 1
             vain = self._vain
         if vain >= self._settings.give_up_after:
             raise VsdError(
-                f"{self._work}: {vain} tries in a row brought none; the last one: {said}. Given up; the same command "
-                "goes on where it was. Look whether the network and the host are there, name another address in "
-                "fetch.sources, or put the files there by hand (with fetch.download=false nobody is asked)."
+                f"{self._work}: {vain} tries in a row brought none; the last one: {address}: {problem}. Given up; the "
+                "same command goes on where it was. Look whether the network and the host are there, name another "
+                "address in fetch.sources, or put the files there by hand (with fetch.download=false nobody is asked)."
             )
 
     def _rate(self) -> str:
@@ -260,16 +269,13 @@ def fetch_first(downloader: Downloader, wanted: Wanted) -> Path:
     return wanted.path
 
 
-def check_photo(path: Path, size: tuple[int, int] | None) -> None:
-    """Refuse a photo that does not decode to its last pixel, or is not of that width and height, if they are known."""
-    try:
-        found = open_photo(path).size
-    except VsdError as error:
-        raise UnsoundError(str(error).removeprefix(f"{path}: ").removesuffix(" Fetch it again.")) from None
-    if size and size not in (found, found[::-1]):  # the list may give it before it is turned upright
-        raise UnsoundError(
-            f"a picture of {found[0]} x {found[1]} pixels, expected {size[0]} x {size[1]}: a placeholder?"
-        )
+def _enough(tries: int, state: tenacity.RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return state.attempt_number >= (min(tries, error.tries) if isinstance(error, _AgainError) else 1)
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).netloc
 
 
 def _retry_after(text: str) -> float:

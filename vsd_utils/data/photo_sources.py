@@ -25,7 +25,6 @@ def fetch_photos(ids: Iterable[str], folder: Path, sources: Sources, downloader:
 
     Raises ``VsdError`` where the rest is not worth a try (``Downloader.fetch``, ``fetch_spatialsense``).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     absent = missing_photos(ids, folder)
     numbers = [img_id for img_id in absent if img_id.isdecimal()]
     others = [img_id for img_id in absent if not img_id.isdecimal()]

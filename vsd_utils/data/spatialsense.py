@@ -14,11 +14,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.files import read_json, remove, write_json
+from vsd_utils.common.files import read_json, remove, remove_leftovers, write_json
 from vsd_utils.common.progress import steps
 from vsd_utils.data import archives
-from vsd_utils.data.download import Downloader, Missing, UnsoundError, Wanted, check_photo, fetch_first, part_of
-from vsd_utils.data.photos import SUFFIXES
+from vsd_utils.data.download import Downloader, Missing, UnsoundError, Wanted, fetch_first, part_of
+from vsd_utils.data.photos import SUFFIXES, open_photo
 from vsd_utils.data.sources import SpatialSenseSource
 
 FOLDER = "spatialsense"  # below the folder of photos
@@ -50,6 +50,7 @@ def fetch_spatialsense(
     cannot be had or read, the disk has no room for it, or a member of it would lie outside its folder.
     """
     target = folder / FOLDER
+    remove_leftovers(target)
     left, reasons = {*ids}, dict.fromkeys(ids, "in none of the record's archives")
     if left:
         contents = _contents(target)
@@ -111,9 +112,9 @@ def _unpack(archive: Path, wanted: set[str], target: Path) -> tuple[list[str], d
             if img_id is None or img_id in done:
                 continue
             try:
-                archives.extract(member, target / member.file_name, partial(check_photo, size=None))
-            except UnsoundError as error:
-                problems[img_id] = f"{archive.name}, {member.name}: {error}"
+                archives.extract(member, target / member.file_name, open_photo)
+            except VsdError as error:
+                problems[img_id] = f"{archive.name}, {member.name}: {str(error).partition(': ')[2]}"
             else:
                 done.add(img_id)
                 problems.pop(img_id, None)

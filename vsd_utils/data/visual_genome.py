@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from vsd_utils.common.errors import VsdError
 from vsd_utils.data import photos
-from vsd_utils.data.download import Downloader, Missing, UnsoundError, Wanted, check_photo
+from vsd_utils.data.download import Downloader, Missing, UnsoundError, Wanted
 from vsd_utils.data.sources import VisualGenomeSource
 
 FOLDER = "visual_genome"  # below the folder of photos
@@ -56,7 +57,7 @@ def fetch_visual_genome(
     ]
     some_are_there = target.is_dir() and any(target.glob("*.jpg"))
     missing = downloader.fetch(wanted, "Visual Genome photos fetched", proven=some_are_there)
-    return missing + _placeholders(target, listed)
+    return missing + _placeholders(target, listed, {*ids})
 
 
 def image_data(folder: Path, source: VisualGenomeSource, downloader: Downloader) -> dict[str, ListedPhoto]:
@@ -86,17 +87,32 @@ def image_data(folder: Path, source: VisualGenomeSource, downloader: Downloader)
     }
 
 
+def check_photo(path: Path, size: tuple[int, int] | None) -> None:
+    """Refuse a photo that does not decode to its last pixel, or is not of that width and height, if they are known."""
+    try:
+        found = photos.open_photo(path).size
+    except VsdError as error:
+        raise UnsoundError(str(error).removeprefix(f"{path}: ").removesuffix(" Fetch it again.")) from None
+    if size and size not in (found, found[::-1]):  # the list may give it before it is turned upright
+        raise UnsoundError(
+            f"a picture of {found[0]} x {found[1]} pixels, expected {size[0]} x {size[1]}: a placeholder?"
+        )
+
+
 def _addresses(img_id: str, listed: ListedPhoto | None, source: VisualGenomeSource) -> tuple[str, ...]:
     places = [listed.place] if listed else [f"{name}/{img_id}.jpg" for name in source.folders]
     return tuple(f"{address}/{place}" for address in source.addresses for place in places)
 
 
-def _placeholders(target: Path, listed: dict[str, ListedPhoto]) -> list[Missing]:
-    """Remove photos of the same bytes whose size nothing is known of, also those of a run that was killed."""
+def _placeholders(target: Path, listed: dict[str, ListedPhoto], ids: set[str]) -> list[Missing]:
+    """Remove photos of the same bytes as one of ``ids`` just fetched, also those of a run that was killed.
+
+    Only where nothing is known of their size; photos of a known size may be alike.
+    """
     unlisted = {path.stem: path for path in sorted(target.glob("*.jpg")) if path.stem not in listed}
     missing = []
-    for ids in photos.same_pictures(unlisted):
-        for img_id in ids:
+    for alike in photos.same_pictures(unlisted):
+        for img_id in alike if not ids.isdisjoint(alike) else ():
             unlisted[img_id].unlink()
             missing.append(Missing(unlisted[img_id], ("came with the same bytes as another photo: a placeholder",)))
     return missing
