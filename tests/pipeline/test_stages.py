@@ -10,9 +10,9 @@ from stages import PACKAGE, STAGES, imported, runs
 from vsd_utils.commands import preflight, provenance
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names
 from vsd_utils.common.params import SHARED
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 
 WORKING = [name for name in STAGES if name not in ("clean", "report")]
 
@@ -83,9 +83,8 @@ def test_a_stage_depends_on_the_files_that_lie_beside_its_modules(stage) -> None
 
 def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
     run = set().union(*map(runs, STAGES))
-    apart = {PACKAGE / name for name in (
-        *("__main__.py", "commands/compare_120k.py", "commands/mend.py", "commands/profile.py", "commands/score.py"),
-    )}
+    names = ("commands/compare_120k.py", "commands/mend.py", "commands/profile.py", "commands/score.py")
+    apart = {PACKAGE / "__main__.py", *(PACKAGE / name for name in names)}
     apart |= set().union(*map(imported, apart))
     assert {path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"} == run | apart
 
