@@ -8,6 +8,11 @@ the stage is started, killed with all its processes (SIGKILL) at a moment drawn 
 run takes, started again, and so on, once to ``--kills`` times; the last run goes to its end. Then every file of the
 copy outside of git's and DVC's own folders has to be there as the unkilled run left it, and no other, in ``work`` too.
 ``--stage`` takes several; a chain is repeated by its number: ``--only 7``. The exit status is 1 if any chain differs.
+
+With ``--downloads`` the annotations and photos of a small data set are fetched, into ``sources`` of the copy, from a
+web server that this program starts (``unreliable_host.py``), some of whose photos are no photos:
+
+    python tests/kill_chains.py --stage fetch --downloads --chains 20
 """
 
 import argparse
@@ -17,17 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 from project import Project
 from ruamel.yaml import YAML
+from unreliable_host import Host, World
 
 from vsd_utils.common.files import sha256
 from vsd_utils.metrics.java.cache import cache_folder
 
 _OTHERS = (".git", "__pycache__", "tmp")  # git's, Python's and DVC's own files
+PLACES = ("fetch.annotations=sources/vsd", "fetch.photos=sources/photos")
 STAGES = ("fetch", "base", "refiner", "convert", "finetune", "describe", "refine", "evaluate")
 
 
@@ -149,15 +158,18 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3, help="at most so many in a chain")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the chains to run, instead of --chains")
+    parser.add_argument("--downloads", action="store_true", help="fetch annotations and photos from a server of ours")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder, to look at the last chain")
     parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="PARAMETER=VALUE")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-chains-"))
     numbers = given.only or range(given.chains)
+    stack = ExitStack()
     different = 0
     try:
         project = Project.of_this_checkout(folder / "project")
-        project.run("python", "-m", "vsd_utils", "profile", f"{given.profile}", *given.overrides)
+        downloads = stack.enter_context(small_vsd(folder / "host")) if given.downloads else []
+        project.run("python", "-m", "vsd_utils", "profile", f"{given.profile}", *downloads, *given.overrides)
         for name in given.stage:
             stage = Stage(project, name)
             print(f"{name}, seed {given.seed}: {stage.seconds:.1f} s unkilled, {len(stage.expected)} files", flush=True)
@@ -166,11 +178,24 @@ def main() -> int:
             print(f"{name}: {same} of {len(chains)} chains left the bytes of an unkilled run", flush=True)
             different += len(chains) - same
     finally:
+        stack.close()
         if given.keep:
             print(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return 1 if different else 0
+
+
+@contextmanager
+def small_vsd(folder: Path) -> Iterator[list[str]]:
+    """Serve a small data set for as long as the context lasts; gives the parameters of a run that fetches it."""
+    with Host(delay=0.1) as host:
+        world = World(host, folder, photos=120)
+        # Always in one way or another, so that every run has to deal with it.
+        for number, place in enumerate(world.place.values()):
+            if number % 10 == 0:
+                host.faults[f"/rak248/{place}"] = [("404!", "page!", "short!")[number // 10 % 3]]
+        yield [*world.overrides(), *PLACES, "fetch.skip_invalid=true"]
 
 
 def show(chain: Chain) -> Chain:

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsd_utils.commands import preflight, stage
-from vsd_utils.commands.fetch import AUTHORS_FILES, _admit, _write_admitted, git_blob, split_images
+from vsd_utils.commands.fetch import _admit, _write_admitted
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Params
 from vsd_utils.data.annotations import SPLITS, load_items, load_versions
+from vsd_utils.data.authors_files import git_blob
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
 from vsd_utils.data.photos import index_photos, photo_of
+from vsd_utils.data.sources import ANNOTATION_NAMES, read_sources
+from vsd_utils.data.splits import split_images
 from vsd_utils.miniature.scenes.dataset import write_split
 
 
@@ -34,8 +37,8 @@ def params(profile: str, **changes: Any) -> Params:
 
 def take(source: Path, target: Path, seed: int = 0, **changes: Any) -> dict[str, Any]:
     """Fetch annotations without photos from one folder into another."""
-    settings = params("boxes", fetch__annotations=str(source), **{"fetch__own_split": False} | changes).fetch
-    return _write_admitted(settings, seed, _admit(settings), target)
+    settings = params("boxes", fetch__annotations=str(source), **{"fetch__own_split": "never"} | changes).fetch
+    return _write_admitted(settings, seed, _admit(settings, seed), target)
 
 
 @given(st.integers(1, 400), st.tuples(*[st.integers(1, 99)] * 3), st.integers(0, 99))
@@ -52,11 +55,12 @@ def test_a_split_has_every_image_once_and_the_sizes_asked_for(count, shares, see
 
 
 def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
-    record = take(real_vsd, tmp_path / "one", fetch__own_split=True)
+    record = take(real_vsd, tmp_path / "one", fetch__own_split="if_needed")
     assert record["left_out"] == {"val": 0}
     assert record["authors_files"] is True
     assert record["images"] == {"train": 1756, "val": 293, "test": 878}  # 60, 10 and 30 % of 2,927
-    assert "the authors' files, split here by image; boxes on an empty canvas" in describe(record)
+    why = "split here by image, because the authors' train and test files were not there"
+    assert f"the authors' files, {why}; boxes on an empty canvas" in describe(record)
     ids: list[str] = []
     for split in SPLITS:
         joined = load_versions(*(annotation_file(version, split, tmp_path / "one") for version in (1, 2)))
@@ -68,7 +72,7 @@ def test_the_real_files_split_by_image(real_vsd, tmp_path) -> None:
     assert {item.img_id: item for item in kept} == whole
 
     def digests(name: str, seed: int) -> list[str]:
-        take(real_vsd, tmp_path / name, seed, fetch__own_split=True)
+        take(real_vsd, tmp_path / name, seed, fetch__own_split="if_needed")
         return [git_blob(path) for path in sorted((tmp_path / name).glob("*/*.json"))]
 
     assert len(digests("again", 0)) == 6
@@ -84,12 +88,9 @@ def test_digests_are_gits_and_recognise_the_authors_files(real_vsd, tmp_path) ->
         assert git_blob(path) == subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     for version in (1, 2):
         path = annotation_file(version, "val", real_vsd)
-        assert git_blob(path) == AUTHORS_FILES[path.relative_to(real_vsd).as_posix()]
-    assert all(re.fullmatch("[0-9a-f]{40}", digest) for digest in AUTHORS_FILES.values())
-    assert AUTHORS_FILES.keys() == {
-        annotation_file(version, split, tmp_path).relative_to(tmp_path).as_posix()
-        for version in (1, 2)
-        for split in SPLITS
+        assert git_blob(path) == read_sources(None).annotations.git_blobs[path.relative_to(real_vsd).as_posix()]
+    assert {annotation_file(version, split, Path()).as_posix() for version in (1, 2) for split in SPLITS} == {
+        *ANNOTATION_NAMES
     }
 
 
@@ -123,10 +124,34 @@ def test_given_splits_are_copied_as_they_are(sources, tmp_path) -> None:
     assert len(copied) == 6
 
 
+def test_a_share_of_each_split_is_drawn_by_seed(sources, tmp_path) -> None:
+    def drawn(name: str, seed: int, **changes: Any) -> dict[str, list[str]]:
+        share = {"fetch__images": {"train": 2, "val": 1, "test": 9}}
+        record = take(sources, tmp_path / name, seed, **(share | changes))
+        assert "a share, drawn by seed, of each split; the authors' splits" in describe(record)
+        assert record["not_drawn"] == {"train": 1, "val": 2, "test": 0}
+        loaded = {
+            split: load_versions(*(annotation_file(n, split, tmp_path / name) for n in (1, 2))) for split in SPLITS
+        }
+        ids = {split: [one.img_id for one, _ in joined] for split, joined in loaded.items()}
+        assert record["images"] == {split: len(kept) for split, kept in ids.items()}
+        return ids
+
+    ids = drawn("one", 0)
+    assert {split: len(kept) for split, kept in ids.items()} == {"train": 2, "val": 1, "test": 3}
+    assert ids == {split: sorted(kept) for split, kept in ids.items()}  # in the files' order
+    assert drawn("again", 0) == ids
+    assert len({str(drawn(f"seed {seed}", seed)) for seed in range(9)}) > 1
+    # Of an own split as well, and all where as many are there.
+    own = {"fetch__own_split": "always", "fetch__images": dict.fromkeys(SPLITS, 1)}
+    record = take(sources, tmp_path / "own", **own, fetch__shares={"train": 1, "val": 1, "test": 1})
+    assert (record["own_split"], record["images"]) == (True, dict.fromkeys(SPLITS, 1))
+
+
 def test_images_left_out_of_an_own_split_are_counted_where_they_came_from(sources, tmp_path) -> None:
     path = annotation_file(1, "val", sources)
     path.write_text(json.dumps([*json.loads(path.read_text()), {"img_id": "broken", "captions": []}, "no item"]))
-    even = {"fetch__own_split": True, "fetch__skip_invalid": True, "fetch__shares": dict.fromkeys(SPLITS, 1)}
+    even = {"fetch__own_split": "always", "fetch__skip_invalid": True, "fetch__shares": dict.fromkeys(SPLITS, 1)}
     record = take(sources, tmp_path / "taken", **even)
     assert record["left_out"] == {"val": 2}
     assert record["images"] == dict.fromkeys(SPLITS, 1)

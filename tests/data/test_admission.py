@@ -122,7 +122,7 @@ def broken(tmp_path_factory) -> Broken:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_every_problem_is_named_at_once(broken) -> None:
-    _, lines = survey(broken.params().fetch, every_pixel=True)
+    _, lines = survey(broken.params().fetch, 0, every_pixel=True)
     said = "\n".join(lines)
     assert f"{broken.photos}: 1 photos are missing: missing. They come from" in said
     # Who stands in two splits stays with the test, so the image that is left out is the training one.
@@ -161,7 +161,7 @@ def test_a_canvas_as_large_as_its_boxes_say_has_a_limit(broken, tmp_path) -> Non
         path = annotation_file(version, "val", source)
         path.write_text(json.dumps([*json.loads(path.read_text()), huge]))
     settings = broken.params(annotations=str(source), photos=None).fetch
-    (unusable,) = admit(settings, ["val"], every_pixel=True).unusable["val"]
+    (unusable,) = admit(settings, ["val"], 0, every_pixel=True).unusable["val"]
     assert unusable == ("huge", ("img_id 'huge': no photo is as large as its boxes, 9 x 99999",))
 
 
@@ -268,5 +268,5 @@ def test_text_stays_text(text) -> None:
 
 def test_nothing_real_is_refused(real_vsd) -> None:
     settings = Params.model_validate(compose(["profile=boxes", f"fetch.annotations={real_vsd}"])).fetch
-    admission, lines = survey(settings, every_pixel=True)
+    admission, lines = survey(settings, 0, every_pixel=True)
     assert (len(admission.usable["val"]), admission.unusable["val"], lines) == (2927, [], [])

@@ -120,7 +120,7 @@ def test_a_changed_file_is_not_loaded(converted, tmp_path):
 
 
 def settings(source: str, name: str | None = None, revision: str | None = None) -> Refiner:
-    return Refiner(source=source, name=name, revision=revision, billions=7.0)
+    return Refiner(source=source, name=name, revision=revision, billions=7.0, shrunk=None)
 
 
 def test_a_hub_model_is_only_pointed_to(tmp_path):

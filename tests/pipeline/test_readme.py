@@ -12,7 +12,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)\n *```", TEXT, re.DOTALL)
 INLINE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
 # Files of the user, which the text says to bring.
-BROUGHT = ("sources/", "../shared/vsd", "VSDv1/", "VSDv2/", "dataset/")
+BROUGHT = ("sources/", "VSDv1/", "VSDv2/", "dataset/")
 
 
 def made() -> set[str]:

@@ -20,7 +20,7 @@ REAL_PHOTOS = ROOT.parent / "shared" / "vrd"
 # What a rehearsal is less of: the models' source and size, the share of the data, the numbers of steps.
 LESS = {
     "profile",
-    *("fetch.source", "fetch.scenes", "base.source", "base.billions", "base.shrunk"),
+    *("fetch.source", "fetch.scenes", "fetch.images", "base.source", "base.billions", "base.shrunk"),
     *("refiner.source", "refiner.billions", "refiner.shrunk"),
     *("finetune.max_steps", "finetune.eval_steps", "finetune.save_steps", "finetune.val_rows"),
     *("describe.limit", "refine.items", "evaluate.resamples"),
@@ -44,7 +44,7 @@ def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
     """A section's values by dotted name; ``scenes`` and ``shrunk`` as a whole."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
-        whole = not isinstance(value, dict) or name in ("scenes", "shrunk")
+        whole = not isinstance(value, dict) or name in ("scenes", "images", "shrunk")
         found |= {f"{before}{name}": value} if whole else flat(value, f"{before}{name}.")
     return found
 

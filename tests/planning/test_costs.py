@@ -43,7 +43,7 @@ def test_a_plan_counts_the_files_that_are_there(real_vsd: Path) -> None:
     assert found["training conversations, all (the paper: 121,339)"].value == 122_303
     assert "counted on the annotation files" in found["images, val"].source
     assert found["image tokens"].source.startswith("assumed")
-    own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=true"))
+    own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=always"))
     assert {number.name: number.value for number in own.numbers}["images, val"] == 2_927
 
 

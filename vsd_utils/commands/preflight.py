@@ -17,22 +17,56 @@ from vsd_utils.common.files import write_json
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
 from vsd_utils.common.sections import Base, Params, Refiner
-from vsd_utils.data.admission import renders_scenes, survey
+from vsd_utils.data.admission import Admission, survey
+from vsd_utils.data.splits import AUTHORS_IMAGES, renders_scenes, source_files
 from vsd_utils.planning import costs
+from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
 
 LONGEST_ROW = 3_050  # tokens: a square photo's 2,928 and the longest question and answer
-PICTURE_BYTES = 150_000  # a photo with boxes drawn on it
 TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
 
 def problems(params: Params) -> list[str]:
     """List everything missing: annotations, photos, models, disk space, GPU memory, a commit.
 
-    Empty when the run can start. The user's files are opened, photos as far as their headers go.
+    Empty when the run can start. What the fetch stage is going to fetch is not missing; room for it may be. The user's
+    files are opened, photos as far as their headers go.
     """
     settings = params.fetch
-    data = [] if renders_scenes(settings) else survey(settings, every_pixel=False)[1]
-    return [*data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
+    data: list[str] = []
+    to_fetch = 0
+    if not renders_scenes(settings):
+        admission, data = survey(settings, params.seed, every_pixel=False, will_be_fetched=settings.download)
+        to_fetch = _photos_to_fetch(params, admission)
+    return [*data, *_models(params), *_disk(params), *_disk_for_photos(params, to_fetch), *_gpu(params), *_commit()]
+
+
+def _photos_to_fetch(params: Params, admission: Admission) -> int:
+    """Count the photos that the fetch stage is going to ask for, all of a split whose annotations are not there yet."""
+    settings = params.fetch
+    if not settings.download or settings.photos is None:
+        return 0
+    if not user_path(settings.photos).is_dir():
+        looked_at = sum(map(len, admission.usable.values()))
+    else:
+        looked_at = sum(map(len, admission.without_photo.values()))
+    unread = set(source_files(settings)) - admission.usable.keys()
+    wanted = settings.images.model_dump() if settings.images else AUTHORS_IMAGES
+    return looked_at + sum(min(wanted[split], AUTHORS_IMAGES[split]) for split in unread)
+
+
+def _disk_for_photos(params: Params, count: int) -> list[str]:
+    if not count:
+        return []
+    folder = user_path(str(params.fetch.photos))
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    needed, free = count * PHOTO_BYTES / 1e9, shutil.disk_usage(there).free / 1e9
+    if needed <= free:
+        return []
+    return [
+        f"{folder}: {free:.1f} GB free, about {needed:.1f} GB needed for {count:,} photos that are to be fetched. Make "
+        "room, or set fetch.photos to a folder on a larger disk"
+    ]
 
 
 def _models(params: Params) -> list[str]:

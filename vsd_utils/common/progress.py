@@ -6,7 +6,7 @@ Always on the process's own standard error.
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from vsd_utils.common import timings
 
 Step = TypeVar("Step")
 # What ``Meter`` prints. A kernel shows it in the notebook too; an executed copy must not keep it, for it holds timings.
-LINE = re.compile(r"[^\n]+: (\d+ of \d+, about \d+ s left|goes on after \d+ of \d+)\n?")
+LINE = re.compile(r"[^\n]+: (\d+ of \d+, about \d+ s left[^\n]*|goes on after \d+ of \d+)\n?")
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -30,13 +30,13 @@ class Meter:
         if done:
             self._print(f"{name}: goes on after {done} of {total}")
 
-    def at(self, done: int) -> None:
-        """Say that ``done`` steps are finished by now."""
+    def at(self, done: int, remark: str = "") -> None:
+        """Say that ``done`` steps are finished by now, and ``remark`` behind it."""
         now = time.monotonic()
         if now - self.shown >= SECONDS_BETWEEN_LINES and done > self.first:
             self.shown = now
             left = (now - self.start) / (done - self.first) * (self.total - done)
-            self._print(f"{self.name}: {done} of {self.total}, about {left:.0f} s left")
+            self._print(f"{self.name}: {done} of {self.total}, about {left:.0f} s left{remark}")
         if done == self.total > self.first:
             timings.record_work(self.name, done - self.first, now - self.start)
 
@@ -44,16 +44,22 @@ class Meter:
         print(line, file=sys.__stderr__, flush=True)
 
 
-def steps(work: Iterable[Step], name: str, total: int, done: int = 0) -> Iterator[Step]:
-    """Pass ``work`` on, step by step, and show how far it is."""
+def steps(
+    work: Iterable[Step], name: str, total: int, done: int = 0, remark: Callable[[], str] = str
+) -> Iterator[Step]:
+    """Pass ``work`` on, step by step, and show how far it is, and what ``remark`` says by then (a rate, say)."""
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            start = time.monotonic()
-            yield from progress.track(work, total, completed=done, description=name)
-            timings.record_work(name, total - done, time.monotonic() - start)
+        shown = (*columns, TextColumn("{task.fields[remark]}"))
+        start = time.monotonic()
+        with Progress(*shown, console=Console(stderr=True)) as progress:
+            task = progress.add_task(name, total=total, completed=done, remark="")
+            for step in work:
+                yield step
+                progress.update(task, advance=1, remark=remark())
+        timings.record_work(name, total - done, time.monotonic() - start)
         return
     meter = Meter(name, total, done)
     for number, step in enumerate(work, done + 1):
         yield step
-        meter.at(number)
+        meter.at(number, remark())

@@ -81,6 +81,17 @@ class Scenes(Splits):
     width: Annotated[int, Field(ge=64, multiple_of=4)]
 
 
+class Transfer(Section):
+    """How files are fetched from other machines."""
+
+    at_once: Annotated[int, Field(ge=1, le=64)]
+    attempts: Count
+    wait: Annotated[float, Field(ge=0)]
+    longest_wait: Annotated[float, Field(ge=0)]
+    timeout: Positive
+    give_up_after: Count
+
+
 class Fetch(Section):
     """Where the annotations and the photos come from."""
 
@@ -88,8 +99,12 @@ class Fetch(Section):
     scenes: Scenes | None
     annotations: str | None
     photos: str | None
-    own_split: bool
+    download: bool
+    sources: str | None
+    transfer: Transfer
+    own_split: Literal["never", "if_needed", "always"]
     shares: Splits
+    images: Splits | None
     skip_invalid: bool
 
     @model_validator(mode="after")

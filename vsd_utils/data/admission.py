@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vsd_utils.common.errors import VsdError, listed
-from vsd_utils.common.paths import annotation_file, user_path
+from vsd_utils.common.paths import user_path
 from vsd_utils.common.progress import steps
 from vsd_utils.common.sections import Fetch
 from vsd_utils.data import photos
 from vsd_utils.data.annotations import SPLITS, Item, Unusable, Versions, read_items, read_versions
 from vsd_utils.data.control_tokens import shaped_like_tokens
 from vsd_utils.data.images import canvas_size, check_boxes, named_boxes
+from vsd_utils.data.splits import drawn_share, makes_own_split, source_files
 
 SKIP = "Mend them, or set fetch.skip_invalid=true: such images are then left out, counted and named in the report."
 _THREADS = 8  # more than processors, because photos often lie on slow disks
@@ -25,12 +26,14 @@ _THREADS = 8  # more than processors, because photos often lie on slow disks
 class Admission(NamedTuple):
     """Hold by split the usable images, the unusable ones with all that is wrong, and the ids whose photo is missing.
 
-    The missing ones are apart because they may be thousands of one cause.
+    The missing ones are apart because they may be thousands of one cause. ``not_drawn`` counts the usable images
+    outside of the share that was asked for.
     """
 
     usable: dict[str, list[Versions]]
     unusable: dict[str, list[Unusable]]
     without_photo: dict[str, list[str]]
+    not_drawn: dict[str, int]
 
     def leave_out(self, split: str, problems: Mapping[str, list[str]]) -> None:
         """Move the images that have ``problems`` (id -> problems, perhaps none) from the usable ones to the others."""
@@ -38,51 +41,43 @@ class Admission(NamedTuple):
         self.unusable[split] += [Unusable(img_id, tuple(found)) for img_id, found in problems.items() if found]
 
 
-def survey(settings: Fetch, every_pixel: bool) -> tuple[Admission, list[str]]:
+def survey(
+    settings: Fetch, seed: int, *, every_pixel: bool, will_be_fetched: bool = False
+) -> tuple[Admission, list[str]]:
     """Sort the images of all splits, and say in lines for the user what stands in the way of a run.
 
-    Without such lines the run can start with the images that are admitted. ``every_pixel``: see ``admit``. Raises
-    nothing for bad input: whatever is wrong with files, folders and images is a line.
+    Without such lines the run can start with the images that are admitted. ``seed`` and ``every_pixel``: see ``admit``.
+    ``will_be_fetched``: what is absent is no obstacle, for it is going to be fetched. Raises nothing for bad input:
+    whatever is wrong with files, folders and images is a line.
     """
     # 1. Files that cannot be read at all; their splits are passed over, so that the others are still looked at.
     obstacles = []
     readable_splits = []
     for split, paths in source_files(settings).items():
-        broken_files = [problem for path in paths if (problem := _file_problem(path))]
+        absent = [path for path in paths if not path.exists()] if will_be_fetched else []
+        broken_files = [problem for path in paths if path not in absent and (problem := _file_problem(path))]
         obstacles += broken_files
-        readable_splits += [] if broken_files else [split]
+        readable_splits += [] if broken_files or absent else [split]
     # 2. The folder of photos; without it the annotations are still looked at.
     if settings.photos is not None and not user_path(settings.photos).is_dir():
-        obstacles.append(f"{user_path(settings.photos)}: no such folder of photos. Set fetch.photos to where they are.")
+        if not will_be_fetched:
+            where = user_path(settings.photos)
+            obstacles.append(f"{where}: no such folder of photos. Set fetch.photos to where they are.")
         settings = settings.model_copy(update={"photos": None})
     # 3. The images themselves.
-    admission = admit(settings, readable_splits, every_pixel)
-    return admission, obstacles + complaints(admission, settings)
+    admission = admit(settings, readable_splits, seed, every_pixel)
+    return admission, obstacles + complaints(admission, settings, will_be_fetched)
 
 
-def renders_scenes(settings: Fetch) -> bool:
-    """Tell whether scenes are rendered: asked for, or because the user's annotations or photos are not there."""
-    if settings.source != "folder_or_scenes":
-        return settings.source == "scenes"
-    annotated = all(path.is_file() for paths in source_files(settings).values() for path in paths)
-    return not annotated or (settings.photos is not None and not user_path(settings.photos).is_dir())
+def admit(settings: Fetch, splits: Iterable[str], seed: int, every_pixel: bool) -> Admission:
+    """Sort the images of ``splits`` into usable and unusable ones; of the usable ones keep the share that is asked for.
 
-
-def source_files(settings: Fetch) -> dict[str, tuple[Path, Path]]:
-    """Name the VSDv1 and the VSDv2 file of each split in the user's folder; with ``own_split`` the val files alone."""
-    folder = user_path(str(settings.annotations))
-    used = ("val",) if settings.own_split else SPLITS
-    return {split: (annotation_file(1, split, folder), annotation_file(2, split, folder)) for split in used}
-
-
-def admit(settings: Fetch, splits: Iterable[str], every_pixel: bool) -> Admission:
-    """Sort the images of ``splits`` into usable and unusable ones.
-
-    Of photos the headers are read, or ``every_pixel``, which finds the files that were cut short too. Raises
-    ``VsdError`` for an annotation file or a photo folder that cannot be read at all.
+    It is drawn by ``seed``; that of an own split is drawn later, when the split is made. Of photos the headers are
+    read, or ``every_pixel``, which finds the files that were cut short too. Raises ``VsdError`` for an annotation file
+    or a photo folder that cannot be read at all.
     """
     files = source_files(settings)
-    admission = Admission({}, {}, {})
+    admission = Admission({}, {}, {}, {})
     # 1. The annotations of each split: valid in both versions, no control tokens.
     for split in splits:
         admission.usable[split], admission.unusable[split] = read_versions(*files[split])
@@ -90,7 +85,13 @@ def admit(settings: Fetch, splits: Iterable[str], every_pixel: bool) -> Admissio
         admission.leave_out(split, _control_tokens(admission.usable[split], files[split]))
     # 2. The splits together: an image belongs to one.
     _keep_in_one_split(admission)
-    # 3. What the boxes are drawn on: the photos, or empty canvases as large as the boxes ask for.
+    # 3. A share of each split, before any photo is looked at.
+    if settings.images and not makes_own_split(settings):
+        for split, images in admission.usable.items():
+            ids = drawn_share((versions.v1.img_id for versions in images), getattr(settings.images, split), seed)
+            admission.not_drawn[split] = len(images) - len(ids)
+            images[:] = [versions for versions in images if versions.v1.img_id in ids]
+    # 4. What the boxes are drawn on: the photos, or empty canvases as large as the boxes ask for.
     if settings.photos is None:
         for split, images in admission.usable.items():
             admission.leave_out(split, _huge_canvases(images))
@@ -99,11 +100,16 @@ def admit(settings: Fetch, splits: Iterable[str], every_pixel: bool) -> Admissio
     return admission
 
 
-def complaints(admission: Admission, settings: Fetch) -> list[str]:
+def complaints(admission: Admission, settings: Fetch, will_be_fetched: bool) -> list[str]:
     """Say what cannot be used; nothing where all can, or where the rest may be left out and no split is then empty."""
     problems = [problem for images in admission.unusable.values() for image in images for problem in image.problems]
-    missing = [img_id for ids in admission.without_photo.values() for img_id in ids]
-    empty_splits = [split for split, images in admission.usable.items() if not images]
+    without_photo = {} if will_be_fetched else admission.without_photo
+    missing = [img_id for ids in without_photo.values() for img_id in ids]
+    empty_splits = [
+        split
+        for split, images in admission.usable.items()
+        if not images and not (will_be_fetched and admission.without_photo[split])
+    ]
     if settings.skip_invalid and not empty_splits:
         return []
     lines = [f"split {split}: no image is left that can be used" for split in empty_splits]
@@ -144,7 +150,7 @@ def _file_problem(path: Path) -> str | None:
     if not path.is_file():
         return (
             f"{path}: no such annotation file. Take it from dataset/ of github.com/zhaoyucs/VSD, or set "
-            "fetch.annotations"
+            "fetch.annotations, or fetch.download=true"
         )
     try:
         read_items(path)

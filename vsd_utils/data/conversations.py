@@ -45,7 +45,7 @@ def converse(sample: Sample, task2_captions: int) -> Iterator[Conversation]:
     for number, triple in enumerate(sample.triples):
         yield _conversation(sample.triple_id(number), 1, triple, triple.relation)
     asked_about: Counter[int] = Counter()
-    for caption in _distinct(sample.captions_v1)[: task2_captions or None]:
+    for caption in distinct(sample.captions_v1)[: task2_captions or None]:
         number = _triple_named_by(caption, sample)
         yield _conversation(f"{sample.triple_id(number)}/{asked_about[number]}", 2, sample.triples[number], caption)
         asked_about[number] += 1
@@ -61,7 +61,7 @@ def three_captions(sample: Sample) -> tuple[str, str, str] | None:
     """
     # 1. The last sentence is the first VSDv2 caption; the other two are VSDv1 captions that differ from it.
     v2_caption = sample.captions_v2[0]
-    v1_captions = [caption for caption in _distinct(sample.captions_v1) if caption.lower() != v2_caption.lower()]
+    v1_captions = [caption for caption in distinct(sample.captions_v1) if caption.lower() != v2_caption.lower()]
     if len(v1_captions) < 2:
         return None
     # 2. The barest of these; of several the first.
@@ -71,6 +71,14 @@ def three_captions(sample: Sample) -> tuple[str, str, str] | None:
     rest = [number for number in range(len(forms)) if number != barest]
     fullest = max(rest, key=lambda number: (forms[number], -number))
     return v1_captions[barest], v1_captions[fullest], v2_caption
+
+
+def distinct(captions: Iterable[str]) -> list[str]:
+    """Keep the first caption of those that differ only in case."""
+    first: dict[str, str] = {}
+    for caption in captions:
+        first.setdefault(caption.lower(), caption)
+    return list(first.values())
 
 
 def llava_record(conversation: Conversation) -> dict[str, Any]:
@@ -117,14 +125,6 @@ def _conversation(conversation_id: str, task: int, triple: PicturedTriple, answe
         question=question(task, triple.subject, triple.object),
         answer=answer,
     )
-
-
-def _distinct(captions: Iterable[str]) -> list[str]:
-    """Keep the first caption of those that differ only in case."""
-    first: dict[str, str] = {}
-    for caption in captions:
-        first.setdefault(caption.lower(), caption)
-    return list(first.values())
 
 
 def _form(caption: str) -> int:

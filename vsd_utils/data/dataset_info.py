@@ -14,7 +14,9 @@ def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
     """Read ``source.json``.
 
     It holds ``source`` (scenes or folder), ``images`` and ``left_out`` (numbers by split; those left out of an own
-    split count where they came from), ``photos`` (folder or None), ``files`` (digests).
+    split count where they came from), ``photos`` (folder or None), ``files`` (digests); of a folder also ``own_split``
+    (whether the split was made here), ``own_split_asked`` (the parameter), ``not_drawn`` (usable images of each split
+    outside of the share that was asked for).
     """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record
@@ -34,5 +36,9 @@ def describe(record: dict[str, Any]) -> str:
         return "rendered scenes of the embedded renderer"
     kind = "the authors' files" if record["authors_files"] else "files that are not the authors', by their digests"
     split = "split here by image" if record["own_split"] else "the authors' splits"
+    if record["own_split"] and record["own_split_asked"] == "if_needed":
+        split += ", because the authors' train and test files were not there"
+    if any(record["not_drawn"].values()):
+        split = f"a share, drawn by seed, of each split; {split}"
     photos = "photos" if record["photos"] else "boxes on an empty canvas, no photos"
     return f"VSD annotations ({kind}, {split}; {photos})"

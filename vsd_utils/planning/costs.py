@@ -21,6 +21,8 @@ ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA weight, 
 # Of one token in one layer of width h, without recomputation, in bytes: 40 h, from the tensors that backward needs. A
 # count by hand, right to about two fifths.
 SAVED_BYTES = 40
+PHOTO_BYTES = 86_000  # of a photo; an estimate: Visual Genome's 108,077 are about 15 GB, those that are needed 2.5
+PICTURE_BYTES = 150_000  # of a photo with boxes drawn on it, as ``data/samples`` writes it; an estimate
 LOGIT_BYTES = 10  # of one vocabulary entry of one token: bfloat16, then float32 and its gradient
 
 

@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import BASE_MODEL
 from vsd_utils.common.sections import Params
-from vsd_utils.data.admission import source_files
+from vsd_utils.data.splits import source_files
 from vsd_utils.data.token_counts import best_grid, image_tokens
 from vsd_utils.models.checkpoint import NAME, read_pointer
 from vsd_utils.planning import costs
+from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
 from vsd_utils.planning.workload import Workload, workload
 
 SYSTEMS = 3  # that describe asks: base, adapter, adapter with blank images
 REFINE_TOKENS = {"set": (220, 70), "sentence": (110, 20)}  # of a chat and of its answer, by prompt; estimates
-PHOTO_BYTES = 90_000  # of a photo of Visual Genome; an estimate
-PICTURE_BYTES = 150_000  # of a photo with boxes drawn on it, as ``data/samples`` writes it; an estimate
 
 
 class Number(NamedTuple):

@@ -17,8 +17,8 @@ from vsd_utils.data.annotations import Versions, read_versions
 from vsd_utils.data.conversations import Conversation, converse
 from vsd_utils.data.prompts import SYSTEM_PROMPTS, TASKS
 from vsd_utils.data.samples import outline
+from vsd_utils.data.splits import AUTHORS_IMAGES
 
-IMAGES = {"train": 20_490, "val": 2_927, "test": 5_855}  # of the authors' splits
 # Of the authors' 2,927 validation images: triples, distinct VSDv1 captions, images with three distinct captions.
 VAL_CONVERSATIONS = {1: 3_138, 2: 11_871, 3: 2_462}
 # Mean words of question and answer on the same files, by task.
@@ -48,7 +48,7 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
     ``tokenizer`` is the base model's (``tokenizers.Tokenizer``), None where it is not at hand.
     """
     counted = {split: read_versions(*paths)[0] for split, paths in files.items() if all(map(Path.is_file, paths))}
-    images = {split: len(counted[split]) if split in counted else IMAGES[split] for split in IMAGES}
+    images = {split: len(counted[split]) if split in counted else AUTHORS_IMAGES[split] for split in AUTHORS_IMAGES}
     # 1. Conversations: counted, or as many an image as in the authors' validation files.
     rows = {split: _conversations(split, items, convert) for split, items in counted.items()}
     conversations: dict[str, dict[int, int]] = {}
@@ -57,9 +57,9 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
             tasks = Counter(row.task for row in rows[split])
             conversations[split] = {task: tasks[task] for task in TASKS}
         else:
-            limit = convert.task2_captions * IMAGES["val"] or VAL_CONVERSATIONS[2]
+            limit = convert.task2_captions * AUTHORS_IMAGES["val"] or VAL_CONVERSATIONS[2]
             usual = VAL_CONVERSATIONS | {2: min(limit, VAL_CONVERSATIONS[2])}
-            conversations[split] = {task: round(count * usual[task] / IMAGES["val"]) for task in TASKS}
+            conversations[split] = {task: round(count * usual[task] / AUTHORS_IMAGES["val"]) for task in TASKS}
     triples = {split: tasks[1] for split, tasks in conversations.items()}
     missing = [split for split in images if split not in counted]
     source = "counted on the annotation files" if counted else ""

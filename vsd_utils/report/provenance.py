@@ -19,7 +19,10 @@ def collect() -> dict[str, Any]:
         **read_json(PROVENANCE),
         "data": dataset_info.describe(source),
         "annotated_by_people": source["source"] != "scenes",
-        "authors_test_split": bool(source.get("authors_files")) and not source["own_split"] and bool(source["photos"]),
+        "authors_test_split": bool(source.get("authors_files"))
+        and not source["own_split"]
+        and not source["not_drawn"].get("test")
+        and bool(source["photos"]),
         "images": statistics["images"],
         "left_out": sum(source["left_out"].values()),
         "models": {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))},
