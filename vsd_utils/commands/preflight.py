@@ -7,6 +7,7 @@ that it runs before them and its bytes never make them run again.
 """
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -28,13 +29,13 @@ TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
 
 def problems(params: Params) -> list[str]:
-    """List everything missing: annotations, photos, models, disk space, GPU memory, a commit.
+    """List everything missing: annotations, photos, models, keys of servers, disk space, GPU memory, a commit.
 
     Empty when the run can start. The user's files are opened, photos as far as their headers go.
     """
     settings = params.fetch
     data = [] if settings.source == "scenes" else survey(settings, every_pixel=False)[1]
-    return [*data, *_models(params), *_disk(params), *_gpu(params), *_commit()]
+    return [*data, *_models(params), *_keys(params), *_disk(params), *_gpu(params), *_commit()]
 
 
 def _models(params: Params) -> list[str]:
@@ -44,6 +45,16 @@ def _models(params: Params) -> list[str]:
         "transformers format."
         for section, model in named.items()
         if model.source == "folder" and not (user_path(str(model.name)) / "config.json").is_file()
+    ]
+
+
+def _keys(params: Params) -> list[str]:
+    endpoints = {"describe": params.describe.endpoint, "refine": params.refine.endpoint}
+    return [
+        f"{section}.endpoint.api_key_variable: there is no environment variable {endpoint.api_key_variable}. Type: "
+        f"export {endpoint.api_key_variable}=... (null says that the server asks for no key)"
+        for section, endpoint in endpoints.items()
+        if endpoint and endpoint.api_key_variable and not os.environ.get(endpoint.api_key_variable)
     ]
 
 
