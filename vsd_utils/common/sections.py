@@ -57,7 +57,8 @@ def _variable(name: str) -> str:
     # The message must not repeat the value: it may be a key, put where the name of its variable belongs.
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise PydanticCustomError(
-            "secret", "must be the name of an environment variable, like OPENAI_API_KEY; never write the key itself here"
+            "secret",
+            "must be the name of an environment variable, like OPENAI_API_KEY; never write the key itself here",
         )
     return name
 

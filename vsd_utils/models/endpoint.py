@@ -146,9 +146,7 @@ class Server:
     def estimate(self, sizes: Iterable[Size]) -> str:
         """Say before anything is sent what it may come to, as an estimate: requests, tokens, dollars."""
         listed = list(sizes)
-        tokens_in = sum(
-            size.characters / CHARACTERS_PER_TOKEN + size.pixels / PIXELS_PER_TOKEN for size in listed
-        )
+        tokens_in = sum(size.characters / CHARACTERS_PER_TOKEN + size.pixels / PIXELS_PER_TOKEN for size in listed)
         tokens_out = sum(size.new_tokens for size in listed)
         prices = (self.settings.dollars_per_million_input_tokens, self.settings.dollars_per_million_output_tokens)
         if None in prices:

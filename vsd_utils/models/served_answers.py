@@ -1,6 +1,6 @@
 """Answers of a server's vision-language model to the questions that ours is asked, with the same pictures and texts.
 
-Rows are those of ``answering`` and ``served_by`` (``base_url``, ``model``). Such a model has not been taught the form of
+Rows are those of ``answering`` and ``served_by`` (``base_url``, ``model``). Such a model was not taught the form of
 an answer, so list marks, quotes and emphasis round a line are taken off, and a line that is one of the nine relations
 but for case and a full stop is that relation; ``raw`` has the text as it came.
 """

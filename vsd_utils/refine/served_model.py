@@ -22,8 +22,8 @@ def refine(
 ) -> list[Row]:
     """Refine as ``rewriting.refine`` does, with a server's answers; rows that it was asked about say ``served_by``.
 
-    Answers are kept in the file ``unfinished`` one by one; the file is the caller's to remove. Raises ``VsdError`` for a
-    row that cannot be refined, and when an answer cannot be had; what was answered is kept.
+    Answers are kept in the file ``unfinished`` one by one; the file is the caller's to remove. Raises ``VsdError`` for
+    a row that cannot be refined, and when an answer cannot be had; what was answered is kept.
     """
     asked = _asked(rows, selected, settings)
     answers = server.finish(asked, lambda row: _request(row, settings), _answered, unfinished, _identity)
