@@ -30,6 +30,7 @@ VERBS = {
     "preflight": Verb("preflight", "say what a run needs and lacks, all of it at once", True),
     "mend": Verb("mend", "put right what DVC left half-written when it was killed", False),
     "score": Verb("score", "score anybody's submission files", False),
+    "export": Verb("export", "merge the adapter into the base model: a folder for a model hub or a server", False),
     "clean-notebooks": Verb("clean_notebooks", "stage: copies of the notebooks that a save does not change", True),
     "provenance": Verb("provenance", "stage: digests of the code and of the parameters", True),
     "fetch": Verb("fetch", "stage: annotations of three splits, checked; rendered scenes", True),
