@@ -39,7 +39,9 @@ Names the spatial relation of two objects in an image and describes it in one or
 """
 
 
-def export(output: Path, dtype: Dtype, license_id: str | None, base: Path = BASE_MODEL, adapter: Path = ADAPTER) -> None:
+def export(
+    output: Path, dtype: Dtype, license_id: str | None, base: Path = BASE_MODEL, adapter: Path = ADAPTER
+) -> None:
     """Merge ``adapter`` into the model that ``base`` points to, in ``dtype``, and write the new folder ``output``.
 
     Raises ``VsdError`` where the folder exists, a model is missing or was tuned on 4-bit weights, or no licence is

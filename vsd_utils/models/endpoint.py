@@ -127,7 +127,8 @@ class Server:
             return Answer((choice.message.content or "").strip(), choice.finish_reason != "length")
         except openai.APIStatusError as error:
             what = f"status {error.status_code}, {_first_line(error)}"
-            raise self._failure(what, _ADVICE.get(error.status_code, _ADVICE_ELSE)) from None
+            advice = _ADVICE_SERVER if error.status_code >= 500 else _ADVICE_ELSE
+            raise self._failure(what, _ADVICE.get(error.status_code, advice)) from None
         except openai.APITimeoutError:
             raise self._failure(f"no answer in {TIMEOUT_S:.0f} s", "Is the server overloaded?") from None
         except openai.APIConnectionError as error:
@@ -177,6 +178,7 @@ _ADVICE = {
     404: "Are endpoint.base_url (with its /v1) and endpoint.model what the server calls them?",
     429: "Lower endpoint.requests_per_minute or requests_at_once, or look at the account's quota.",
 }
+_ADVICE_SERVER = "The server itself failed. Look at its log, or try again later."
 _ADVICE_ELSE = "A field that this model does not take can be taken out or set in endpoint.request_fields."
 
 
