@@ -31,14 +31,17 @@ SIZE = Tiny(
 )
 
 
-def write_base(folder: Path) -> Path:
-    """Write the model with weights so large that its answers, untrained as it is, depend on the picture."""
+def write_base(folder: Path, scale: float = 6.0) -> Path:
+    """Write the model, untrained, its weights times ``scale``: large ones make answers depend on the picture.
+
+    They also make a difference of the last digit grow; 1 is for comparing logits.
+    """
     tokenizer = architecture.make_tokenizer([question(task, "red ball", "box") for task in TASKS] * 3, SIZE.tokens)
     model = architecture.make_model(tokenizer, SIZE, seed=0)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
-                weight.mul_(6)
+                weight.mul_(scale)
     model.save_pretrained(folder)
     architecture.make_processor(tokenizer, SIZE).save_pretrained(folder)
     write_pointer(folder, Pointer(name_or_path=".", revision=None, source="trained", sha256={}))

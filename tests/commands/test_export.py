@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model and an adapter that changes its answers."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("export")
-    base = write_base(root / "base")
+    base = write_base(root / "base", scale=1.0)
     finetune = Params.model_validate(compose(["profile=smoke"])).finetune.model_dump()
     lora = {name: value for name, value in finetune.items() if name in LORA_FIELDS}
     model = get_peft_model(vision_language.load_model("float32", base=base), lora_config(**lora))
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
-                weight.normal_(std=0.05)
+                weight.normal_(std=0.1)
     processor = vision_language.load_processor(base)
     adapter.save(model, processor, root / "adapter", read_pointer(base).model_dump(), finetune, {"Data": "six scenes"})
     write_samples(root, 2)
