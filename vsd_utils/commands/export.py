@@ -5,8 +5,8 @@
 
 Reads ``models/base`` and ``models/adapter``. Writes safetensors, configuration, processor with this project's chat
 template, and a model card with the metadata that hubs want. The folder must not exist yet. It is refused where the
-adapter was tuned on 4-bit weights: merged into them the adapter would be rounded away in part, and merged into the whole
-weights it would stand on others than it was tuned and scored on.
+adapter was tuned on 4-bit weights: merged into them the adapter would be rounded away in part, and merged into the
+whole weights it would stand on others than it was tuned and scored on.
 """
 
 import argparse
