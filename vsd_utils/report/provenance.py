@@ -30,14 +30,14 @@ def collect() -> dict[str, Any]:
 def _models() -> dict[str, str]:
     """Describe the models by their part in the run; what a server answered is the server's."""
     found = {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))}
-    if refiner := _served_by(REFINED / "lora_refined.jsonl"):
+    if refiner := server_of(REFINED / "lora_refined.jsonl"):
         found["refiner"] = refiner
-    if served := _served_by(PREDICTIONS / "served.jsonl"):
+    if served := server_of(PREDICTIONS / "served.jsonl"):
         found["served"] = served
     return found
 
 
-def _served_by(rows: Path) -> str | None:
+def server_of(rows: Path) -> str | None:
     """Name the model and the server of the first of ``rows`` that came from one; None where none did."""
     if not rows.is_file():
         return None
