@@ -19,7 +19,9 @@ from vsd_utils.common import environment
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import ROOT
+from vsd_utils.common.profiles import compose, overrides
 from vsd_utils.common.resume import Row
+from vsd_utils.common.sections import Params
 from vsd_utils.data.prompts import TASKS, question
 from vsd_utils.miniature.model import architecture
 from vsd_utils.models import answering, endpoint, served_answers, vision_language
@@ -156,6 +158,12 @@ def test_a_server_rewrites_with_the_prompts_and_seeds_that_are_ours(folder, gate
         prompt="sentence", candidates=2, temperature=0.7, top_p=0.9, max_new_tokens=12, batch_size=2, seed=3
     )
     server = Server(settings(gate.url, folder / "chat", requests_at_once=1))  # one stream of random numbers
+    # It fails after two of the four answers, and the next run asks for the other two.
+    gate.refuse = lambda number: 400 if number >= 2 else None
+    with pytest.raises(VsdError, match=r"status 400, .*endpoint\.request_fields"):
+        served_model.refine(rows, {"1#0", "3#0"}, server, chosen, tmp_path / "served.jsonl")
+    del gate.bodies[2:]
+    gate.refuse = lambda number: None
     refined = served_model.refine(rows, {"1#0", "3#0"}, server, chosen, tmp_path / "served.jsonl")
     assert ["served_by" in row for row in refined] == [True, False, False]
     assert [row["reason"] for row in refined[1:]] == ["not_selected", "unclear_original"]
@@ -262,6 +270,15 @@ def test_a_key_in_the_parameters_is_refused_and_not_repeated(change, said, tmp_p
     with pytest.raises(VsdError, match=said) as refused:
         load(path)
     assert KEY not in str(refused.value)
+
+
+def test_a_server_can_be_said_as_an_override_and_is_told_as_one() -> None:
+    server = settings("http://localhost:1/v1", Path("a/b"), request_fields={"max_tokens": None, "stop": ["a b"]})
+    content = compose(["profile=smoke"])
+    content["describe"]["endpoint"] = server
+    [told] = overrides(Params.model_validate(content))
+    assert told.startswith('describe.endpoint={base_url:"http://localhost:1/v1",model:a/b,')
+    assert compose(["profile=smoke", told])["describe"]["endpoint"] == server
 
 
 def test_a_key_that_is_not_set_is_asked_for_by_name(monkeypatch) -> None:
