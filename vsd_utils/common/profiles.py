@@ -115,7 +115,7 @@ def _readable(override: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """Write a value as Hydra reads it: ``null``, ``true``, ``[1,2]``, ``{a:1}``, plain words bare, other text in quotes."""
+    """Write a value as Hydra reads it: ``null``, ``[1,2]``, ``{a:1}``, plain words bare, other text in quotes."""
     if isinstance(value, dict):
         return f"{{{','.join(f'{name}:{_written(inner)}' for name, inner in value.items())}}}"
     if not isinstance(value, str):
