@@ -13,10 +13,15 @@ With ``--downloads`` the annotations and photos of a small data set are fetched,
 web server that this program starts (``unreliable_host.py``), some of whose photos are no photos:
 
     python tests/kill_chains.py --stage fetch --downloads --chains 20
+With ``--served``, describe and refine ask a real server too, ``transformers serve`` with the run's own models, by a key
+in the environment; describe's answers have to be those of the base model loaded here, and no file may hold the key.
 """
 
 import argparse
+import json
+import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
@@ -25,11 +30,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 from project import Project
 from ruamel.yaml import YAML
+from servers import transformers_serve
 from unreliable_host import Host, World
 
 from vsd_utils.common.files import sha256
@@ -37,6 +43,7 @@ from vsd_utils.metrics.java.cache import cache_folder
 
 _OTHERS = (".git", "__pycache__", "tmp")  # git's, Python's and DVC's own files
 PLACES = ("fetch.annotations=sources/vsd", "fetch.photos=sources/photos")
+KEY = "KILL_CHAINS_API_KEY"
 STAGES = ("fetch", "base", "refiner", "convert", "finetune", "describe", "refine", "evaluate")
 
 
@@ -145,6 +152,42 @@ def kill_tree(pid: int) -> None:
     psutil.wait_procs(seen - {root}, timeout=30)
 
 
+def endpoint_of(url: str, model: Path) -> dict[str, Any]:
+    """Parameters of a server whose key is in ``KEY``; one request at a time, for its one stream of random numbers."""
+    return {
+        "base_url": url,
+        "model": str(model),
+        "api_key_variable": KEY,
+        "requests_at_once": 1,
+        "requests_per_minute": None,
+        "dollars_per_million_input_tokens": None,
+        "dollars_per_million_output_tokens": None,
+        "request_fields": {},
+    }
+
+
+def serve_own_models(project: Project, url: str) -> None:
+    """Write into the project's params.yaml that a server answers, too, with the models that the project makes."""
+    yaml = YAML(typ="safe", pure=True)
+    path = project.folder / "params.yaml"
+    params = yaml.load(path)
+    for section, model in (("describe", "base"), ("refine", "refiner")):
+        params[section]["endpoint"] = endpoint_of(url, project.folder / "models" / model)
+    yaml.dump(params, path)
+
+
+def check_served(project: Project, key: str) -> None:
+    """Raise ``AssertionError`` where the server's answers are not those of the model here, or a file holds the key."""
+    holding = [path for path in project.folder.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert holding == []
+    predictions = project.folder / "data" / "predictions"
+    raw = [
+        [json.loads(line)["raw"] for line in (predictions / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("base", "served")
+    ]
+    assert raw[0] == raw[1]
+
+
 def _paths(stage: dict[str, list[str | dict[str, object]]]) -> list[str]:
     entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
@@ -160,6 +203,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the chains to run, instead of --chains")
     parser.add_argument("--downloads", action="store_true", help="fetch annotations and photos from a server of ours")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder, to look at the last chain")
+    parser.add_argument("--served", action="store_true", help="describe and refine ask a server too")
     parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="PARAMETER=VALUE")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-chains-"))
@@ -170,6 +214,9 @@ def main() -> int:
         project = Project.of_this_checkout(folder / "project")
         downloads = stack.enter_context(small_vsd(folder / "host")) if given.downloads else []
         project.run("python", "-m", "vsd_utils", "profile", f"{given.profile}", *downloads, *given.overrides)
+        if given.served:
+            os.environ[KEY] = secrets.token_hex(16)
+            serve_own_models(project, stack.enter_context(transformers_serve(folder / "server.log")))
         for name in given.stage:
             stage = Stage(project, name)
             print(f"{name}, seed {given.seed}: {stage.seconds:.1f} s unkilled, {len(stage.expected)} files", flush=True)
@@ -177,6 +224,8 @@ def main() -> int:
             same = sum(not chain.different for chain in chains)
             print(f"{name}: {same} of {len(chains)} chains left the bytes of an unkilled run", flush=True)
             different += len(chains) - same
+        if given.served:
+            check_served(project, os.environ[KEY])
     finally:
         stack.close()
         if given.keep:

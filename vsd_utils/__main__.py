@@ -33,6 +33,7 @@ VERBS = {
     "mend": Verb("mend", "put right what DVC left half-written when it was killed", False),
     "score": Verb("score", "score anybody's submission files", False),
     "compare-120k": Verb("compare_120k", "say how the authors' LLaVA-VSD-120K differs from our conversations", False),
+    "export": Verb("export", "merge the adapter into the base model: a folder for a model hub or a server", False),
     "clean-notebooks": Verb("clean_notebooks", "stage: copies of the notebooks that a save does not change", True),
     "provenance": Verb("provenance", "stage: digests of the code and of the parameters", True),
     "fetch": Verb("fetch", "stage: annotations and photos, fetched where missing, checked; rendered scenes", True),

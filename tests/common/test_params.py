@@ -18,7 +18,7 @@ from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose, overrides
 from vsd_utils.common.sections import Params
 
-PROFILES = ("boxes", "mini", "paper", "smoke")
+PROFILES = ("boxes", "mini", "paper", "paper_24gb", "rehearsal", "smoke")
 MINI = compose(["profile=mini"])
 GONE = object()
 
@@ -46,7 +46,7 @@ def write(path: Path, content: Any) -> Path:
 
 
 def test_each_profile_is_valid(tmp_path) -> None:
-    assert sorted(path.name for path in (ROOT / "conf/profile").iterdir()) == [f"{name}.yaml" for name in sorted(PROFILES)]
+    assert {path.name for path in (ROOT / "conf/profile").iterdir()} == {f"{name}.yaml" for name in PROFILES}
     for name in PROFILES:
         params = load(write(tmp_path / "params.yaml", compose([f"profile={name}"])))
         assert params.profile == name
@@ -130,7 +130,7 @@ BROKEN = [
     ("fetch.scenes", None, "scenes must give a number of images"),
     ("base.source", "folder", "name must be given"),
     ("base.tiny", None, "tiny must give the model's size and training"),
-    ("refiner", {"source": "hub", "name": "x/y", "revision": "main", "billions": 1, "shrunk": None}, "full commit hash of 40"),
+    ("refiner", {**MINI["refiner"], "source": "hub", "name": "x/y", "revision": "main"}, "full commit hash of 40"),
 ]
 
 

@@ -362,7 +362,9 @@ def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(f
 
 def answered(folder: Path, model: Any, unfinished: Path, batch_size: int, **more: Any) -> list[dict[str, Any]]:
     processor = vision_language.load_processor(folder / "base")
-    settings = answering.Settings(batch_size=batch_size, max_new_tokens=(4, 6, 8), system_prompt="none")
+    settings = answering.Settings(
+        batch_size=batch_size, max_new_tokens=(4, 6, 8), system_prompt="none", task1="generate"
+    )
     return answering.answer(model, processor, answering.questions(samples()), folder, unfinished, settings, **more)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from project import Project
 
+from vsd_utils.commands import preflight
 from vsd_utils.common.files import read_jsonl, write_json
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
@@ -61,7 +62,11 @@ def test_the_paper_for_one_card_of_24_gb_fits_there() -> None:
     paper, small = (flat(compose([f"profile={name}"])) for name in ("paper", "paper_24gb"))
     batch = "finetune.per_device_train_batch_size", "finetune.gradient_accumulation_steps"
     assert paper[batch[0]] * paper[batch[1]] == small[batch[0]] * small[batch[1]]
+    # Which commit to take is for the user to say, before any work.
     assert small["base.revision"] is None
+    asked = [problem for problem in preflight.problems(params) if "revision" in problem]
+    assert [problem.split(" ")[0] for problem in asked] == ["base.revision"]
+    assert "/commits/main" in asked[0]
 
 
 def vsd_items(folder: Path) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ that it runs before them and its bytes never make them run again.
 """
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,7 @@ TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
 
 def problems(params: Params) -> list[str]:
-    """List everything missing: annotations, photos, models, disk space, GPU memory, a commit.
+    """List everything missing: annotations, photos, models, keys of servers, disk space, GPU memory, a commit.
 
     Empty when the run can start. What the fetch stage is going to fetch is not missing; room for it may be. The user's
     files are opened, photos as far as their headers go.
@@ -38,7 +39,8 @@ def problems(params: Params) -> list[str]:
     if not renders_scenes(settings):
         admission, data = survey(settings, params.seed, every_pixel=False, will_be_fetched=settings.download)
         to_fetch = _photos_to_fetch(params, admission)
-    return [*data, *_models(params), *_disk(params), *_disk_for_photos(params, to_fetch), *_gpu(params), *_commit()]
+    disk = [*_disk(params), *_disk_for_photos(params, to_fetch)]
+    return [*data, *_models(params), *_keys(params), *disk, *_gpu(params), *_commit()]
 
 
 def _photos_to_fetch(params: Params, admission: Admission) -> int:
@@ -83,6 +85,16 @@ def _models(params: Params) -> list[str]:
         "transformers format."
         for section, model in named.items()
         if model.source == "folder" and not (user_path(str(model.name)) / "config.json").is_file()
+    ]
+
+
+def _keys(params: Params) -> list[str]:
+    endpoints = {"describe": params.describe.endpoint, "refine": params.refine.endpoint}
+    return [
+        f"{section}.endpoint.api_key_variable: there is no environment variable {endpoint.api_key_variable}. Type: "
+        f"export {endpoint.api_key_variable}=... (null says that the server asks for no key)"
+        for section, endpoint in endpoints.items()
+        if endpoint and endpoint.api_key_variable and not os.environ.get(endpoint.api_key_variable)
     ]
 
 

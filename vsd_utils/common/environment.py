@@ -8,11 +8,13 @@ run.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from vsd_utils.common.paths import ROOT, SETTINGS
+from vsd_utils.common.paths import PARAMS, ROOT, SETTINGS
 
 # What it is for -> names; * stands for any letters. What a new feature has to be told by a variable is added here.
 PASSED = {
@@ -50,9 +52,19 @@ def fixed() -> dict[str, str]:
     }
 
 
+def key_variables(params: Path = PARAMS) -> list[str]:
+    """Name the variables that ``params.yaml`` says hold the keys of servers, and no others.
+
+    The file is searched, not parsed: what reads YAML is not imported yet, and whether the parameters are right is found
+    out when the stage loads them.
+    """
+    text = params.read_text(encoding="utf-8", errors="replace") if params.is_file() else ""
+    return re.findall(r"""\bapi_key_variable["']?:\s*["']?([A-Za-z_]\w*)""", text)
+
+
 def settled(variables: Mapping[str, str]) -> dict[str, str]:
-    """Keep those ``variables`` that are passed on, and add the fixed ones."""
-    masks = [mask for masks in PASSED.values() for mask in masks.split()]
+    """Keep those ``variables`` that are passed on or hold the key of a server, and add the fixed ones."""
+    masks = [mask for masks in PASSED.values() for mask in masks.split()] + key_variables()
     passed = {name: text for name, text in variables.items() if any(fnmatchcase(name, mask) for mask in masks)}
     return passed | fixed()
 

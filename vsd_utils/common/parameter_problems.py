@@ -42,6 +42,6 @@ def problem_line(path: Path, problem: Any) -> str:
         return f"{path}: parameter {name} is missing"
     if problem["type"] == "extra_forbidden":
         return f"{path}: parameter {name} is not known; no stage takes it. Is it misspelt?"
-    if problem["type"] == "further_field":
+    if problem["type"] in ("further_field", "secret"):
         return f"{path}: parameter {name} {problem['msg']}"
     return f"{path}: parameter {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

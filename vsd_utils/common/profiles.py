@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def overrides(params: Params, conf: Path = CONF) -> list[str]:
     A name that the profile lacks, of a further field, has a ``+`` before it.
     """
     usual = _flat(Params.model_validate(compose([f"profile={params.profile}"], conf)).model_dump())
-    found = _flat(params.model_dump())
+    # What the profile has as null, a server say, is named as a whole: Hydra sets no field of nothing.
+    found = _flat(params.model_dump(), whole={name for name, value in usual.items() if value is None})
     changed = {name: value for name, value in found.items() if name not in usual or usual[name] != value}
     return [f"{'' if name in usual else '+'}{name}={_written(value)}" for name, value in changed.items()]
 
@@ -114,7 +115,9 @@ def _readable(override: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """Write a value as Hydra reads it: ``null``, ``true``, ``[1,2]``, plain words bare, other text in quotes."""
+    """Write a value as Hydra reads it: ``null``, ``[1,2]``, ``{a:1}``, plain words bare, other text in quotes."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{_written(inner)}' for name, inner in value.items())}}}"
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z./][\w./-]*", value, re.IGNORECASE | re.ASCII):
@@ -124,10 +127,15 @@ def _written(value: Any) -> str:
     return f'"{escaped}"'
 
 
-def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def _flat(tree: Mapping[str, Any], before: str = "", whole: Collection[str] = ()) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+        path = f"{before}{name}"
+        flat |= (
+            _flat(value, f"{path}.", whole)
+            if value and isinstance(value, dict) and path not in whole
+            else {path: value}
+        )
     return flat
 
 

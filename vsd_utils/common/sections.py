@@ -4,7 +4,9 @@ A section has the name of its stage. What each parameter means stands beside its
 finetune takes further fields of TRL's SFTConfig and PEFT's LoraConfig (``further_fields.py``).
 """
 
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,6 +51,27 @@ def _further_field(name: str) -> str:
         return check_field(name)
     except ValueError as error:
         raise PydanticCustomError("further_field", "{said}", {"said": str(error)}) from None
+
+
+def _variable(name: str) -> str:
+    # The message must not repeat the value: it may be a key, put where the name of its variable belongs.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        raise PydanticCustomError(
+            "secret",
+            "must be the name of an environment variable, like OPENAI_API_KEY; never write the key itself here",
+        )
+    return name
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be the address of an OpenAI-compatible server, like http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise PydanticCustomError(
+            "secret", "must be an address without user, password, '?' or '#'; a key belongs into the environment"
+        )
+    return url
 
 
 Steps = Annotated[float, Field(gt=0), AfterValidator(_whole_or_share)]
@@ -217,14 +240,35 @@ class Finetune(Section):
     quantization: Quantization
 
 
+class Endpoint(Section):
+    """An OpenAI-compatible server that answers, and what it may be asked how fast; the key itself stands nowhere."""
+
+    base_url: Annotated[str, AfterValidator(_address)]
+    model: Annotated[str, Field(min_length=1)]
+    api_key_variable: Annotated[str, AfterValidator(_variable)] | None
+    requests_at_once: Count
+    requests_per_minute: Positive | None
+    dollars_per_million_input_tokens: Annotated[float, Field(ge=0)] | None
+    dollars_per_million_output_tokens: Annotated[float, Field(ge=0)] | None
+    request_fields: dict[str, JsonValue]
+
+    @model_validator(mode="after")
+    def _fields_are_free(self) -> "Endpoint":
+        if taken := sorted(self.request_fields.keys() & {"model", "messages", "n", "stream"}):
+            raise ValueError(f"request_fields has {', '.join(taken)}, which the client sets itself; take it out")
+        return self
+
+
 class Describe(Section):
-    """Answers of the base model and of the adapter on the test split."""
+    """Answers of the base model, of the adapter and, where ``endpoint`` names one, of a server on the test split."""
 
     batch_size: Count
     dtype: Dtype
     quantization: Quantization
     max_new_tokens: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    task1: Literal["generate", "likelihood"]
     limit: Natural
+    endpoint: Endpoint | None
 
 
 class Refine(Section):
@@ -239,6 +283,7 @@ class Refine(Section):
     prompt: Literal["sentence", "set"]
     dtype: Dtype
     quantization: Quantization
+    endpoint: Endpoint | None
 
 
 class Evaluate(Section):

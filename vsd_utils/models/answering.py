@@ -2,13 +2,14 @@
 
 Prediction rows (``data/predictions/<system>.jsonl``): ``id`` (the triple's), ``img_id``, ``task``, ``subject``,
 ``object``, ``relation`` (gold), ``prompt`` (the question), ``raw`` (the generated text) and ``sentences``: the label
-of task 1, the sentence of task 2, exactly three of task 3 (empty strings where the model wrote fewer).
+of task 1, the sentence of task 2, exactly three of task 3 (empty strings where the model wrote fewer). Where task 1 is
+answered by likelihood, its rows have ``probabilities`` too, by relation, and ``raw`` is the likeliest relation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from vsd_utils.data.images import empty_canvas
 from vsd_utils.data.photos import open_photo
 from vsd_utils.data.prompts import TASKS, messages, question, sentences
 from vsd_utils.data.samples import Sample
+from vsd_utils.models import likelihood
 
 SENTENCES = {1: 1, 2: 1, 3: 3}  # in an answer, by task
 
@@ -26,6 +28,7 @@ SENTENCES = {1: 1, 2: 1, 3: 3}  # in an answer, by task
 class Settings(BaseModel):
     """Say how questions are asked: in batches of how many, with how many new tokens by task, after which system text.
 
+    ``task1`` is "generate" or "likelihood" (``likelihood.py``), which a server's answers do not know.
     ``system_prompt`` is a key of ``prompts.SYSTEM_PROMPTS``, the one that the conversations were made with.
     """
 
@@ -34,6 +37,7 @@ class Settings(BaseModel):
     batch_size: int = Field(ge=1)
     max_new_tokens: tuple[int, int, int]
     system_prompt: str
+    task1: Literal["generate", "likelihood"]
 
 
 def questions(samples: list[Sample]) -> list[Row]:
@@ -83,15 +87,21 @@ def answer(
             pictures = [empty_canvas(picture.size) for picture in pictures]
         return encode(processor, pictures, [row["prompt"] for row in batch], settings.system_prompt)
 
+    options = likelihood.options(processor) if settings.task1 == "likelihood" else {}
+
     def work(left: Sequence[Sequence[Row]]) -> Iterator[list[Row]]:
         for batch, inputs in zip(left, _ahead(read, left), strict=True):
+            if options and batch[0]["task"] == 1:
+                found = likelihood.probabilities(model, inputs, options)
+                yield [_likeliest(row, of_row) for row, of_row in zip(batch, found, strict=True)]
+                continue
             # 3. Each text beside its question, and cut into sentences.
             texts = complete(model, processor, inputs, settings.max_new_tokens[batch[0]["task"] - 1])
             yield [_answered(row, text) for row, text in zip(batch, texts, strict=True)]
 
     # 4. What a killed run has left undone, then everything in the order of the questions.
-    answers = finish_batches(batches, work, unfinished, _identity)
-    return [answers[_identity(row)] for row in asked]
+    answers = finish_batches(batches, work, unfinished, identity)
+    return [answers[identity(row)] for row in asked]
 
 
 def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]]) -> Iterator[Any]:
@@ -104,13 +114,18 @@ def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]
             yield inputs
 
 
-def _identity(row: Row) -> tuple[str, int]:
+def identity(row: Row) -> tuple[str, int]:
+    """Tell questions apart: the triple's id and the task."""
     return row["id"], row["task"]
 
 
 def _answered(row: Row, text: str) -> Row:
     asked = {name: value for name, value in row.items() if name != "image"}
     return {**asked, "raw": text, "sentences": sentences(text, SENTENCES[row["task"]])}
+
+
+def _likeliest(row: Row, probabilities: dict[str, float]) -> Row:
+    return _answered(row, max(probabilities, key=probabilities.__getitem__)) | {"probabilities": probabilities}
 
 
 def render_prompt(processor: Any, question: str, system_prompt: str) -> str:

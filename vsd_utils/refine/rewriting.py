@@ -53,9 +53,10 @@ def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings
     for (identity, _), of_chat in zip(chats, candidates, strict=True):
         answers[identity] += of_chat
     # 3. Read and judged.
-    return [_judged(row, answers[row["id"]], settings.prompt) for row in batch]
+    return [judged(row, answers[row["id"]], settings.prompt) for row in batch]
 
 
-def _judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> Row:
+def judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> Row:
+    """Make the refined row of all answers to a row; None stands for an answer that was cut off."""
     readings = [read(answer, prompt, [row["subject"], row["object"]]) for answer in answers]
     return refined(row, choose(row, [sentence for reading in readings for sentence in reading.sentences]), readings)

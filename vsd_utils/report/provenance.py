@@ -1,9 +1,10 @@
 """Where numbers come from: what every table and figure of the report states below itself."""
 
+from pathlib import Path
 from typing import Any
 
-from vsd_utils.common.files import read_json
-from vsd_utils.common.paths import BASE_MODEL, CONVERSATIONS, PROVENANCE, REFINER_MODEL
+from vsd_utils.common.files import read_json, read_jsonl
+from vsd_utils.common.paths import BASE_MODEL, CONVERSATIONS, PREDICTIONS, PROVENANCE, REFINED, REFINER_MODEL
 from vsd_utils.data import dataset_info
 from vsd_utils.models.checkpoint import Pointer, read_pointer
 
@@ -25,17 +26,37 @@ def collect() -> dict[str, Any]:
         and bool(source["photos"]),
         "images": statistics["images"],
         "left_out": sum(source["left_out"].values()),
-        "models": {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))},
+        "models": _models(),
     }
+
+
+def _models() -> dict[str, str]:
+    """Describe the models by their part in the run; what a server answered is the server's."""
+    found = {"base": _model(read_pointer(BASE_MODEL)), "refiner": _model(read_pointer(REFINER_MODEL))}
+    if refiner := server_of(REFINED / "lora_refined.jsonl"):
+        found["refiner"] = refiner
+    if served := server_of(PREDICTIONS / "served.jsonl"):
+        found["served"] = served
+    return found
+
+
+def server_of(rows: Path) -> str | None:
+    """Name the model and the server of the first of ``rows`` that came from one; None where none did."""
+    if not rows.is_file():
+        return None
+    by = next((row["served_by"] for row in read_jsonl(rows) if "served_by" in row), None)
+    return by and f"{by['model']}, answers of the server {by['base_url']}, which need not come out the same again"
 
 
 def sentence(record: dict[str, Any], n: int) -> str:
     """Say the whole record and the number ``n`` of described test images in one line, for below a table."""
     changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
     left_out = f", {record['left_out']} unusable images left out" if record["left_out"] else ""
+    models = record["models"]
+    served = f"; served model: {models['served']}" if "served" in models else ""
     return (
         f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; {n:,} test images. "
-        f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}. "
+        f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}{served}. "
         f"Seed {record['seed']}, code sha256 {record['code']}, parameters sha256 {record['parameters']}."
     )
 

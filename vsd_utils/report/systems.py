@@ -19,6 +19,7 @@ SYSTEMS = {
     "lora_refined": System("+ LoRA, refined", "#009E73"),
     "majority": System("majority relation, template", "#E69F00"),
     "lora_blank_image": System("+ LoRA, blank image", "#CC79A7"),
+    "served": System("served model, not ours", "#D55E00"),  # describe.endpoint's; the line below tables names it
 }
 TASK3_ONLY = "the refiner rewrites the sentences of task 3 only; the answers to tasks 1 and 2 are those of + LoRA"
 
