@@ -33,7 +33,7 @@ lint: .venv/ready  ## ruff, mypy, and the order of the layers
 lab: .venv/ready  ## open the notebooks in JupyterLab, with the current parameters
 	jupyter lab notebooks
 
-profile: .venv/ready  ## write params.yaml for PROFILE=mini|boxes|paper|smoke without running anything
+profile: .venv/ready  ## write params.yaml for PROFILE=mini|boxes|rehearsal|paper|paper_24gb|smoke without running anything
 	python -m vsd_utils profile $(PROFILE)
 
 lock: .venv/ready  ## resolve requirements.lock again after a change of pyproject.toml

@@ -25,6 +25,7 @@ from vsd_utils.common.files import sha256
 from vsd_utils.common.sections import Shrunk
 from vsd_utils.data.prompts import CHAT_TEMPLATE, IMAGE, QUESTIONS
 from vsd_utils.miniature.model.architecture import make_tokenizer
+from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 from vsd_utils.models.checkpoint import Pointer, write_pointer
 
 QWEN2_TEMPLATE = Path(__file__).with_name("qwen2.jinja")
