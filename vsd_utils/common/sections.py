@@ -176,6 +176,7 @@ class Finetune(Section):
     lr_scheduler_type: Scheduler
     weight_decay: Annotated[float, Field(ge=0)]
     bf16: bool
+    accelerate_config: str
     activation_checkpointing: bool
     dataloader_num_workers: Natural
     eval_steps: Steps
@@ -224,6 +225,7 @@ class Params(Section):
     profile: Literal["mini", "boxes", "paper", "smoke"]
     seed: Natural
     threads: Count | None
+    processes: Count
     fetch: Fetch
     base: Base
     refiner: Refiner
