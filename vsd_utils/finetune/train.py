@@ -58,6 +58,7 @@ def train(job: Job) -> None:
     adapter.parameter_counts(trainer.model)
     # 2. Training, in all processes.
     train_to_the_end(trainer)
+    log = list(trainer.state.log_history)  # evaluating adds to it
     final = trainer.evaluate()
     logits = _first_logits(trainer, train_rows[0])
     shards = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
@@ -80,7 +81,7 @@ def train(job: Job) -> None:
     )
     with replacing(folder / PROBE) as path:
         save_file({"logits": logits}, path)
-    outcome = {"steps": trainer.state.global_step, "eval_loss": final["eval_loss"], "log": trainer.state.log_history}
+    outcome = {"steps": trainer.state.global_step, "eval_loss": final["eval_loss"], "log": log}
     write_json(folder / HISTORY, outcome)
 
 
