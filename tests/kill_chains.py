@@ -7,7 +7,8 @@ It works in a copy of the repository in a temporary folder, where the stages bef
 the stage is started, killed with all its processes (SIGKILL) at a moment drawn uniformly from the time that an unkilled
 run takes, started again, and so on, once to ``--kills`` times; the last run goes to its end. Then every file of the
 copy outside of git's and DVC's own folders has to be there as the unkilled run left it, and no other, in ``work`` too.
-``-S processes=2`` makes it two processes under ``accelerate launch``. ``--stage`` takes several; a chain is repeated by its number: ``--only 7``. The exit status is 1 if any chain differs.
+``-S processes=2`` makes it two processes under ``accelerate launch``. ``--stage`` takes several; a chain is repeated by
+its number: ``--only 7``. The exit status is 1 if any chain differs.
 """
 
 import argparse
