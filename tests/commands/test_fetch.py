@@ -14,9 +14,9 @@ from vsd_utils.commands import preflight, stage
 from vsd_utils.commands.fetch import AUTHORS_FILES, _admit, _write_admitted, git_blob, split_images
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 from vsd_utils.data.annotations import SPLITS, load_items, load_versions
 from vsd_utils.data.dataset_info import LEFT_OUT, describe
 from vsd_utils.data.photos import index_photos, photo_of

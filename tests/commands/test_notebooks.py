@@ -22,10 +22,10 @@ from vsd_utils.commands.run_notebook import SOURCES, as_html, check_parameters, 
 from vsd_utils.common.environment import settled
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.params import SHARED
-from vsd_utils.common.sections import FURTHER, Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.progress import LINE
+from vsd_utils.common.sections import FURTHER, Params
 
 
 def source(stage: str) -> Any:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from vsd_utils.commands.provenance import code_digest, parameters_digest
-from vsd_utils.common.sections import Params
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 
 
 def checkout(root: Path) -> Path:

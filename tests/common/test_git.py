@@ -6,8 +6,8 @@ import pytest
 
 from vsd_utils.commands import preflight
 from vsd_utils.common.git import lacks_commit
-from vsd_utils.common.sections import Params
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.parameter_problems import RENAMED
 from vsd_utils.common.params import SHARED, given, load
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose, overrides
+from vsd_utils.common.sections import Params
 
 PROFILES = ("boxes", "mini", "paper", "smoke")
 MINI = compose(["profile=mini"])

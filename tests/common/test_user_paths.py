@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 from vsd_utils.common import paths
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import user_path
 from vsd_utils.common.profiles import compose, overrides
+from vsd_utils.common.sections import Params
 from vsd_utils.models.checkpoint import Pointer, location, write_pointer
 
 FOLDERS = [

@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from vsd_utils.commands import preflight
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 from vsd_utils.data import control_tokens
 from vsd_utils.data.admission import admit, survey
 from vsd_utils.data.annotations import SPLITS, Item, load_items, load_versions

@@ -14,9 +14,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from PIL import Image
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.sections import Convert, Params
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Convert, Params
 from vsd_utils.data import prompts, samples
 from vsd_utils.data.annotations import RELATIONS, Item, Versions, load_versions
 from vsd_utils.data.conversations import converse, count, llava_record, three_captions, training_row

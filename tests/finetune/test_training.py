@@ -24,9 +24,9 @@ from transformers import (
 
 from vsd_utils.commands.preflight import LORA_PER_RANK
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.sections import Params, Tiny
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params, Tiny
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.conversations import Conversation, training_row
 from vsd_utils.data.images import draw_boxes

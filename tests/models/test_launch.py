@@ -1,4 +1,4 @@
-"""Which device a process takes, and which configuration several are launched with; devices that are not here are said to be."""
+"""Which device a process takes, and which configuration several are launched with, also of devices that are not here."""
 
 import pytest
 import torch

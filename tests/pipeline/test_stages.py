@@ -10,9 +10,9 @@ from stages import PACKAGE, STAGES, imported, runs
 from vsd_utils.commands import preflight, provenance
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names
 from vsd_utils.common.params import SHARED
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
 
 WORKING = [name for name in STAGES if name not in ("clean", "report")]
 

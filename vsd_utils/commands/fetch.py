@@ -20,8 +20,8 @@ from vsd_utils.common import lifetime
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, sha256, write_json
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Fetch, Params
 from vsd_utils.common.paths import ANNOTATIONS, IMAGES, ROOT, annotation_file, user_path
+from vsd_utils.common.sections import Fetch, Params
 from vsd_utils.data.admission import Admission, left_out, source_files, survey
 from vsd_utils.data.annotations import SPLITS
 from vsd_utils.data.dataset_info import LEFT_OUT, SOURCE, describe

@@ -15,8 +15,8 @@ from vsd_utils.common import git
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import write_json
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.common.paths import PREFLIGHT, ROOT, user_path
+from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.data.admission import survey
 
 BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales

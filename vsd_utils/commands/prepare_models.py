@@ -15,8 +15,8 @@ from vsd_utils.commands import stage
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, scratch_folder
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.common.paths import BASE_MODEL, REFINER_MODEL, user_path
+from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.models.checkpoint import Pointer, write_pointer
 
 SMALL_FILES = ("*.json", "*.jinja")  # configuration, tokenizer, processor, chat template: all but the weights

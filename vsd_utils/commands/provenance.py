@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from vsd_utils.commands import stage
 from vsd_utils.common.files import sha256, write_json
 from vsd_utils.common.params import load
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import CONF, DVC_STAGES, PROVENANCE, ROOT
 from vsd_utils.common.profiles import overrides
+from vsd_utils.common.sections import Params
 
 _DIGITS = 10
 

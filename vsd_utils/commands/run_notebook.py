@@ -18,8 +18,8 @@ from vsd_utils.common import progress
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing, write_text
 from vsd_utils.common.params import SHARED, load
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import CLEAN_NOTEBOOKS, EXECUTED_NOTEBOOKS, NOTEBOOKS, ROOT, SETTINGS, WORK
+from vsd_utils.common.sections import Params
 
 SOURCES = {
     "convert": "01_convert_data.ipynb",

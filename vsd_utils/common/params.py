@@ -1,7 +1,7 @@
 """The parameters: the way from ``params.yaml`` into a stage or a notebook.
 
-Their types and ranges stand in ``sections.py``, their values and what they mean in ``conf/config.yaml``; how the file is
-composed from there, in ``profiles.py``.
+Their types and ranges stand in ``sections.py``, their values and what they mean in ``conf/config.yaml``; how the file
+is composed from there, in ``profiles.py``.
 """
 
 from collections.abc import Mapping

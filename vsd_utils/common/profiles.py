@@ -15,8 +15,8 @@ from typing import Any
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.parameter_problems import new_name
 from vsd_utils.common.params import load, yaml_reader
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import CONF, PARAMS, ROOT, WORK
+from vsd_utils.common.sections import Params
 
 HEADER = """\
 # The parameters of the next run, composed from conf/ (where each is explained) by `dvc exp run` or by

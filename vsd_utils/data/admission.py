@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vsd_utils.common.errors import VsdError, listed
-from vsd_utils.common.sections import Fetch
 from vsd_utils.common.paths import annotation_file, user_path
 from vsd_utils.common.progress import steps
+from vsd_utils.common.sections import Fetch
 from vsd_utils.data import photos
 from vsd_utils.data.annotations import SPLITS, Item, Unusable, Versions, read_items, read_versions
 from vsd_utils.data.control_tokens import shaped_like_tokens

@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from vsd_utils.common.files import read_jsonl, replacing
-from vsd_utils.common.sections import Convert
 from vsd_utils.common.paths import SAMPLES
+from vsd_utils.common.sections import Convert
 from vsd_utils.data.annotations import Item, Triple, Versions
 from vsd_utils.data.images import canvas_size, check_boxes, draw_boxes, empty_canvas, named_boxes
 from vsd_utils.data.photos import PhotoFolder, open_photo, photo_of

@@ -76,7 +76,7 @@ _WORD = re.compile(r"\w*n't\b|\w+")
 
 
 class Text(NamedTuple):
-    """Hold words, and in ``marks[i]`` what is between word i and the next: "." ends a sentence, "," is other, "" none."""
+    """Hold words, and in ``marks[i]`` what is between word i and the next: "." a sentence's end, "," other, "" none."""
 
     words: tuple[str, ...]
     marks: tuple[str, ...]

@@ -280,5 +280,5 @@ def statement(sentence: str, subject: str, object_: str, *, head: bool = False) 
 
 
 def states_relation(sentence: str, subject: str, object_: str, relation: str, *, head: bool = False) -> bool:
-    """Tell whether the sentence states ``relation`` (one of ``RELATIONS``) of ``subject`` with respect to ``object_``."""
+    """Tell whether the sentence states ``relation`` (of ``RELATIONS``) of ``subject`` with respect to ``object_``."""
     return relation in statement(sentence, subject, object_, head=head).relations

@@ -3,8 +3,8 @@
 Nearly all of SPICE's time is CoreNLP's parser, and the jar parses a caption again each time it occurs in a run, even
 with its parse cache. So captions that were never parsed here go through the parser first, each once, in portions, so
 that progress shows and a kill loses at most one portion; then the jar's classes score with all parses at hand. Scores
-are per item and do not depend on what else is in the run, so all systems and tasks share one run, and a comparison that was
-scored before is not scored again. One Java does all of it (``spice.js``).
+are per item and do not depend on what else is in the run, so all systems and tasks share one run, and a comparison
+that was scored before is not scored again. One Java does all of it (``spice.js``).
 """
 
 import json
@@ -78,7 +78,12 @@ class Spice:
         with the cube of the length. Raises ``SpiceError`` with the reason when SPICE cannot run.
         """
         try:
-            return self._scores([Comparison(_cut(comparison.caption), tuple(map(_cut, comparison.references))) for comparison in comparisons])
+            return self._scores(
+                [
+                    Comparison(_cut(comparison.caption), tuple(map(_cut, comparison.references)))
+                    for comparison in comparisons
+                ]
+            )
         except SpiceError:
             raise
         except (VsdError, OSError) as error:
@@ -90,11 +95,16 @@ class Spice:
         if any(not comparison.references for comparison in comparisons):
             raise SpiceError("SPICE cannot run: a caption has no reference.")
         store = Store(self.folder / "known.sqlite", "scores")
-        keys = {comparison: json.dumps([comparison.caption, comparison.references]) for comparison in dict.fromkeys(comparisons)}
+        keys = {
+            comparison: json.dumps([comparison.caption, comparison.references])
+            for comparison in dict.fromkeys(comparisons)
+        }
         known = store.get(keys.values())
         new = [comparison for comparison, key in keys.items() if key not in known]
         self._few = len(new) < _FEW
-        parses = self._parse(list(dict.fromkeys(text for comparison in new for text in (*comparison.references, comparison.caption))))
+        parses = self._parse(
+            list(dict.fromkeys(text for comparison in new for text in (*comparison.references, comparison.caption)))
+        )
         meter = Meter("SPICE, captions scored", len(new))
         for start in range(0, len(new), _SCORED_AT_ONCE):
             part = new[start : start + _SCORED_AT_ONCE]

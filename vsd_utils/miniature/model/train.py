@@ -6,8 +6,8 @@ The order is LLaVA's. The relation of a pair is in none of the three steps (``la
 from pathlib import Path
 
 from vsd_utils.common.files import sha256, write_json
-from vsd_utils.common.sections import Params
 from vsd_utils.common.paths import WORK, annotation_file
+from vsd_utils.common.sections import Params
 from vsd_utils.data.annotations import Item, all_captions, load_versions
 from vsd_utils.miniature.model import architecture, language_pretraining, vision_pretraining
 from vsd_utils.miniature.model.pictures import Pictures

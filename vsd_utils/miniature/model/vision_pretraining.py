@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import LlavaNextForConditionalGeneration, get_cosine_schedule_with_warmup
 
-from vsd_utils.common.sections import Tiny
 from vsd_utils.common.progress import steps
+from vsd_utils.common.sections import Tiny
 from vsd_utils.miniature.model.architecture import FEATURE_LAYER
 from vsd_utils.miniature.model.pictures import Pictures, Views
 

@@ -105,7 +105,7 @@ class Pen:
         colour: Colour,
         width: float = 1,
     ) -> None:
-        """Draw an arc of an ellipse between two ``degrees``, clockwise from three o'clock, ``width`` base pixels wide."""
+        """Draw an arc of an ellipse between two ``degrees``, clockwise from three o'clock, ``width`` pixels wide."""
         start, end = degrees
         if self.mirrored:
             start, end = 180 - end, 180 - start
