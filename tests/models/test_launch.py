@@ -1,4 +1,4 @@
-"""Which device a process takes, and which configuration several are launched with, also of devices that are not here."""
+"""Which device a process takes, and which configuration several are launched with, also for devices not here."""
 
 import pytest
 import torch

@@ -55,7 +55,6 @@ def train(job: Job) -> None:
     processor = vision_language.load_processor(base)
     model = vision_language.load_model(p["dtype"], p["quantization"], base)
     trainer = finetuner(model, processor, train_rows, val_rows, recipe)
-    adapter.parameter_counts(trainer.model)
     # 2. Training, in all processes.
     train_to_the_end(trainer)
     log = list(trainer.state.log_history)  # evaluating adds to it

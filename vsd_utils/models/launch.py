@@ -142,7 +142,10 @@ def _trl_folder() -> Path:
 
 
 def _kill(pid: int) -> None:
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    try:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
     for process in processes:
         try:
             process.kill()
