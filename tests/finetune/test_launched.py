@@ -109,6 +109,8 @@ from vsd_utils.models.launch import run_launched
 
 def work(job):
     print("shown while it runs", flush=True)
+    if job["name"] == "unforeseen":
+        raise RuntimeError("out of memory")
     raise VsdError(f"{job['name']}: no such thing.\\nMake one.")
 
 raise SystemExit(run_launched(work))
@@ -123,6 +125,10 @@ def test_what_a_process_says_is_shown_and_its_error_is_the_stages(
     with pytest.raises(VsdError, match=r"^thing: no such thing.\nMake one.$"):
         launch("refusing", {"name": "thing"}, tmp_path, 1, "ddp")
     assert "shown while it runs\n" in capfd.readouterr().err
+    with pytest.raises(
+        VsdError, match=r"refusing ended with status 1 .*\n(.|\n)*RuntimeError: out of memory\nThe same"
+    ):
+        launch("refusing", {"name": "unforeseen"}, tmp_path, 1, "ddp")
 
 
 def test_the_row_that_is_shown_is_made_as_in_training(folder: Path, tmp_path: Path) -> None:  # noqa: F811

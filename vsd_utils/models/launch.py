@@ -26,7 +26,7 @@ from vsd_utils.models.loading import device
 Job = Mapping[str, Any]
 REPLICAS = "ddp"  # the configuration in which every process holds a whole model
 LAUNCHER = "VSD_LAUNCHER"  # variable: a program that takes accelerate launch's arguments, for many machines
-_SHOWN_LINES = 20
+_SHOWN_LINES = 40  # the launcher adds thirty of its own to what a process said
 _OWN_CPU_FILE = CONF / "accelerate" / "multi_cpu.yaml"
 
 
@@ -75,6 +75,7 @@ def launch(module: str, job: Job, folder: Path, processes: int, config: str) -> 
         *("--config_file", str(config_file(config, processes)), "--num_processes", str(processes)),
         *("--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes))),
         *("--mixed_precision", "no"),  # the job says how it computes
+        "--quiet",  # of one process the error alone, without the launcher's own
         *("-m", module, str(path)),
     ]
     variables = {**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"}
