@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Where it is set, as in many containers, each stage would compile its imports again, for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help repro test lint lab profile lock clean
+.PHONY: help repro test test-rehearsal lint lab profile lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -23,6 +23,9 @@ repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions
 
 test: .git .venv/ready  ## run all tests, the smoke pipeline included
 	pytest -n logical --maxprocesses 4 --dist loadgroup
+
+test-rehearsal: .git .venv/ready  ## run the paper's rehearsal on real photos, where they are at hand (minutes)
+	pytest -m rehearsal
 
 lint: .venv/ready  ## ruff, mypy, and the order of the layers
 	ruff check .

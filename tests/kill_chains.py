@@ -7,12 +7,14 @@ It works in a copy of the repository in a temporary folder, where the stages bef
 the stage is started, killed with all its processes (SIGKILL) at a moment drawn uniformly from the time that an unkilled
 run takes, started again, and so on, once to ``--kills`` times; the last run goes to its end. Then every file of the
 copy outside of git's and DVC's own folders has to be there as the unkilled run left it, and no other, in ``work`` too.
-``--stage`` takes several; a chain is repeated by its number: ``--only 7``. The exit status is 1 if any chain differs.
+``-S processes=2`` makes it two processes under ``accelerate launch``. ``--stage`` takes several; a chain is repeated by
+its number: ``--only 7``. The exit status is 1 if any chain differs.
 
 With ``--downloads`` the annotations and photos of a small data set are fetched, into ``sources`` of the copy, from a
 web server that this program starts (``unreliable_host.py``), some of whose photos are no photos:
 
     python tests/kill_chains.py --stage fetch --downloads --chains 20
+
 With ``--served``, describe and refine ask a real server too, ``transformers serve`` with the run's own models, by a key
 in the environment; describe's answers have to be those of the base model loaded here, and no file may hold the key.
 """

@@ -195,3 +195,34 @@ def test_what_a_killed_dvc_left_half_written_is_mended_and_finished_stages_come_
         assert "Running stage" not in project.run("dvc", "repro", "clean")
         assert lock.read_text() == text
     assert project.run("python", "-m", "vsd_utils", "mend") == ""
+
+
+LAUNCHED = """
+import subprocess, sys, os, time
+sys.path.insert(0, sys.argv[1])
+from vsd_utils.common import lifetime
+if sys.argv[2] == "stage":
+    os.environ[lifetime.LAUNCHED_BY] = str(os.getpid())
+if sys.argv[2] == "rank":
+    lifetime.end_with_launcher()
+    open(f"rank-{os.getpid()}", "w")
+    time.sleep(600)
+below = {"stage": "launcher", "launcher": "rank"}[sys.argv[2]]
+subprocess.run([sys.executable, "-c", sys.argv[3], sys.argv[1], below, sys.argv[3]])
+"""
+
+
+def test_what_a_launcher_started_ends_with_the_stage_that_started_the_launcher(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LAUNCHED, str(ROOT), "stage", LAUNCHED]
+    stage = subprocess.Popen(command, cwd=tmp_path)
+    wait_until(lambda: list(tmp_path.glob("rank-*")))
+    tree = psutil.Process(stage.pid).children(recursive=True)
+    assert len(tree) == 2
+    stage.kill()
+    stage.wait()
+    assert psutil.wait_procs(tree, timeout=SOON)[1] == []
+    # One that starts when the stage has already ended does nothing.
+    late = [sys.executable, "-c", LAUNCHED, str(ROOT), "rank", LAUNCHED]
+    done = subprocess.run(late, cwd=tmp_path, env={**os.environ, lifetime.LAUNCHED_BY: str(stage.pid)})
+    assert done.returncode == 1
+    assert len(list(tmp_path.glob("rank-*"))) == 1

@@ -14,7 +14,7 @@ from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Finetune, Params, Scheduler
 from vsd_utils.finetune.recipe import LORA_FIELDS, LORA_TARGETS, TRAINING_FIELDS, finetune_recipe
 
-OURS = {"val_rows", "dtype", "quantization"}
+OURS = {"val_rows", "accelerate_config", "dtype", "quantization"}
 
 
 def test_the_fields_read_from_source_are_those_of_the_two_classes() -> None:

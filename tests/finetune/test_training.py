@@ -217,7 +217,7 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
     processor = vision_language.load_processor(folder / "base")
-    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"r": 4}, {"Data": "test scenes"})
+    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"r": 4}, {"Data": "test scenes"}, None)
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }

@@ -92,6 +92,7 @@ def vsd_items(folder: Path) -> Iterator[dict[str, Any]]:
             yield {"img_id": photo, "triple_list": list(triples.values()), "captions": captions}
 
 
+@pytest.mark.rehearsal
 def test_it_runs_on_real_photos(tmp_path: Path) -> None:
     if not REAL_PHOTOS.is_dir():
         pytest.skip(f"no photos at {REAL_PHOTOS}")

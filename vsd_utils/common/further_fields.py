@@ -27,7 +27,7 @@ _REFUSED = {
         *("restore_callback_states_from_checkpoint", "auto_find_batch_size", "enable_jit_checkpoint"),
     ),
     "one seed, outside the sections, is that of everything drawn at random": ("seed", "data_seed"),
-    "the stage trains in one process, on the GPU if there is one": (
+    "processes and finetune.accelerate_config say how many processes work together, and how": (
         *("use_cpu", "local_rank", "fsdp", "fsdp_config", "deepspeed", "parallelism_config", "accelerator_config"),
         *("ddp_backend", "ddp_timeout", "megatron_config", "megatron_core"),
     ),

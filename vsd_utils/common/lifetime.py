@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import psutil  # type: ignore[import-untyped]
 
 _DVC_STAGE = "DVC_STAGE"  # DVC gives it to what it runs
+LAUNCHED_BY = "VSD_LAUNCHED_BY"  # the process that launched others through accelerate gives them its number
 _SECONDS_BETWEEN_LOOKS = 0.5
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -42,6 +43,22 @@ def end_with_dvc() -> None:
 def end_with_parent() -> None:
     """End this process and all below it when its parent has ended."""
     _end_with([psutil.Process(), psutil.Process(os.getppid())])
+
+
+def end_with_launcher() -> None:
+    """End this process and all below it when one above it has ended, up to the one whose number ``LAUNCHED_BY`` gives.
+
+    Does nothing where the variable is not set.
+    """
+    if LAUNCHED_BY not in os.environ:
+        return
+    first, line = int(os.environ[LAUNCHED_BY]), [psutil.Process()]
+    while line[-1].pid != first:
+        above = line[-1].parent()
+        if above is None:
+            _end()  # one of them had ended before this process looked
+        line.append(above)
+    _end_with(line)
 
 
 def bound(command: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from vsd_utils.common.parameter_problems import problem_line
 from vsd_utils.common.paths import PARAMS
 from vsd_utils.common.sections import FURTHER, Params
 
-SHARED = ("profile", "seed", "threads")  # outside the sections; a notebook takes those that it uses
+SHARED = ("profile", "seed", "threads", "processes")  # outside the sections; a notebook takes those that it uses
 
 
 def load(path: Path = PARAMS) -> Params:

@@ -13,7 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from vsd_utils.common.files import read_jsonl, sha256
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_jsonl, sha256, write_jsonl
 from vsd_utils.common.paths import WORK
 from vsd_utils.common.progress import steps
 
@@ -58,6 +59,27 @@ def finish_batches(
         append_jsonl(unfinished, new)
         finished |= {key(row): row for row in new}
     return finished
+
+
+def part(unfinished: Path, number: int) -> Path:
+    """Name the file of unfinished rows of process ``number`` where several share the work of one."""
+    return unfinished.with_name(f"{unfinished.stem}.{number}{unfinished.suffix}")
+
+
+def merge_parts(unfinished: Path, processes: int, asked: Sequence[Row], key: Callable[[Row], Hashable]) -> None:
+    """Write the rows of all processes' parts to ``unfinished``, in the order of ``asked``, whole or not at all.
+
+    Raises ``VsdError`` unless each row that was ``asked`` for is there, once.
+    """
+    rows = [row for number in range(processes) for row in mend_jsonl(part(unfinished, number))]
+    found = {key(row): row for row in rows}
+    wanted = [key(row) for row in asked]
+    if len(rows) != len(found) or found.keys() != set(wanted):
+        raise VsdError(
+            f"{unfinished.parent}: {processes} processes left {len(rows)} rows, {len(found)} different ones, where "
+            f"{len(wanted)} were asked for. Remove that folder and start again."
+        )
+    write_jsonl(unfinished, [found[name] for name in wanted])
 
 
 def batches_of(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:

@@ -231,6 +231,7 @@ class Finetune(Section):
     lr_scheduler_type: Scheduler
     weight_decay: Annotated[float, Field(ge=0)]
     bf16: bool
+    accelerate_config: str
     activation_checkpointing: bool
     dataloader_num_workers: Natural
     eval_steps: Steps
@@ -301,6 +302,7 @@ class Params(Section):
     profile: Literal["mini", "boxes", "rehearsal", "paper", "paper_24gb", "smoke"]
     seed: Natural
     threads: Count | None
+    processes: Count
     fetch: Fetch
     base: Base
     refiner: Refiner

@@ -34,12 +34,19 @@ def parameter_counts(model: PeftModel) -> dict[str, int]:
 
 
 def save(
-    model: Any, processor: Any, folder: Path, base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]
+    model: Any,
+    processor: Any,
+    folder: Path,
+    base: dict[str, Any],
+    settings: dict[str, Any],
+    outcome: dict[str, Any],
+    weights: dict[str, Any] | None,
 ) -> None:
     """Save the adapter in PEFT's format (safetensors), its processor, and a model card made of what is known about it.
 
     ``base`` is the content of the base model's pointer, ``settings`` the parameters, ``outcome`` what else the card
-    says of the training. PEFT notes the base model as an absolute path, which would differ between machines: a model
+    says of the training, ``weights`` the model's where each process holds a part of them (None: they are in the
+    model). PEFT notes the base model as an absolute path, which would differ between machines: a model
     below the checkout is named from there ("models/base").
     """
     # 1. The base model's name, the same on every machine.
@@ -51,7 +58,7 @@ def save(
     # 2. Weights, card and processor, all or nothing.
     # The embeddings are never trained; to find that out by itself, PEFT would look for the base model on the hub.
     with replacing_folder(folder) as made:
-        model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False)
+        model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False, state_dict=weights)
         write_text(made / "README.md", card(base, settings, outcome))
         processor.save_pretrained(made)
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from dvclive import Live
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -13,6 +14,17 @@ from vsd_utils.common.files import replacing_folder
 from vsd_utils.common.progress import Meter
 
 CURVES = "curves"  # folder of the losses below that of the checkpoints
+WHOLE = "whole"  # file in a checkpoint of which nothing is missing
+
+
+class WholeCheckpoints(TrainerCallback):
+    """Marks a checkpoint once every process has written its part; one without the mark was cut by a kill."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Wait for all processes, then mark the checkpoint of this step."""
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 class Curves(TrainerCallback):
@@ -27,7 +39,8 @@ class Curves(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Repeat what a resumed run logged before it was killed."""
-        self.meter = Meter(self.name, state.max_steps, state.global_step)
+        if state.is_world_process_zero:
+            self.meter = Meter(self.name, state.max_steps, state.global_step)
         for entry in state.log_history:
             self._log(entry)
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from PIL import Image
+from trl import SFTConfig
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from vsd_utils.data.photos import open_photo
 
@@ -22,6 +24,16 @@ def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
 def spread(rows: list[Any], count: int) -> list[Any]:
     """Take at most ``count`` rows, evenly spread, so that all tasks and relations have their share."""
     return [rows[index * len(rows) // count] for index in range(count)] if count < len(rows) else rows
+
+
+def collator(processor: Any, training: SFTConfig) -> DataCollatorForVisionLanguageModeling:
+    """Make what turns rows into a batch, as SFTTrainer would by itself."""
+    return DataCollatorForVisionLanguageModeling(
+        processor=processor,
+        max_length=training.max_length,
+        completion_only_loss=training.completion_only_loss,
+        pad_to_multiple_of=training.pad_to_multiple_of,
+    )
 
 
 def show_mask(processor: Any, batch: dict[str, torch.Tensor], row: int = 0) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-import torch
 from peft import LoraConfig
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from trl import SFTConfig
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
+from vsd_utils.models.loading import device
 
 # Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
 # projector's too, which the paper keeps frozen.
@@ -48,13 +47,13 @@ def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:
     ``folder`` takes the checkpoints, of which two are kept. Raises ``VsdError`` naming a value that SFTConfig does not
     take.
     """
-    on_gpu = torch.cuda.is_available()
+    kind = device().split(":")[0]
     common = {
         "max_length": None,
         "completion_only_loss": True,
         "remove_unused_columns": False,
-        "use_cpu": not on_gpu,
-        "dataloader_pin_memory": on_gpu,
+        "use_cpu": kind == "cpu",
+        "dataloader_pin_memory": kind == "cuda",
         "save_total_limit": 2,
         "logging_steps": 10,
         "logging_first_step": True,

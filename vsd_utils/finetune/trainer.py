@@ -1,6 +1,5 @@
 """Supervised fine-tuning with TRL: its trainer, set up in one way, and how a killed training goes on."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from vsd_utils.finetune.callbacks import CURVES, Curves
+from vsd_utils.finetune.callbacks import CURVES, WHOLE, Curves, WholeCheckpoints
 from vsd_utils.finetune.recipe import Recipe
 from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 
@@ -37,17 +36,24 @@ def make_trainer(
     # Its threads do not survive the fork of a process that loads images, and a row is too short to need any.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     trainer = SFTTrainer(
-        model, training, train_dataset=train, eval_dataset=val, processing_class=processor, peft_config=lora
+        model,
+        training,
+        train_dataset=train,
+        eval_dataset=val,
+        processing_class=processor,
+        peft_config=lora,
     )
     trainer.remove_callback(PrinterCallback)  # it prints timings, which no two runs share
+    trainer.add_callback(WholeCheckpoints())
     trainer.add_callback(Curves(live, name))
     return trainer
 
 
 def finetuner(model: Any, processor: Any, train: Dataset, val: Dataset, recipe: Recipe) -> SFTTrainer:
     """Make the trainer of the finetune stage; the recipe's folder takes checkpoints and, live, the losses."""
-    curves = Path(recipe.training.output_dir) / CURVES
-    live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    curves, live = Path(recipe.training.output_dir) / CURVES, None
+    if recipe.training.process_index == 0:  # of several, one writes
+        live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
     return make_trainer(model, processor, recipe.training, train, val, lora=recipe.lora, live=live, name="fine-tuning")
 
 
@@ -74,11 +80,6 @@ _STATE = "trainer_state.json"
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest whole checkpoint; one without the trainer's state, which is written last, was cut by a kill."""
-    found = []
-    for path in folder.glob("checkpoint-*"):
-        try:
-            found.append((json.loads((path / _STATE).read_text())["global_step"], path))
-        except (OSError, ValueError, KeyError):
-            continue
-    return max(found)[1] if found else None
+    """Find the newest checkpoint that is marked as whole; None where there is none."""
+    found = [mark.parent for mark in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)

@@ -77,8 +77,7 @@ def answer(
     (``resume.finish_batches``); the file is the caller's to remove.
     """
     # 1. Batches of one task each, whose answers have the same limit of new tokens.
-    by_task = ([row for row in asked if row["task"] == task] for task in TASKS)
-    batches = [batch for rows in by_task for batch in batches_of(rows, settings.batch_size)]
+    batches = batches_to_answer(asked, settings.batch_size)
 
     # 2. Pictures and questions of a batch as tensors.
     def read(batch: Sequence[Row]) -> Any:
@@ -102,6 +101,12 @@ def answer(
     # 4. What a killed run has left undone, then everything in the order of the questions.
     answers = finish_batches(batches, work, unfinished, identity)
     return [answers[identity(row)] for row in asked]
+
+
+def batches_to_answer(asked: Sequence[Row], size: int) -> list[Sequence[Row]]:
+    """Cut questions into batches of at most ``size``, task by task."""
+    by_task = ([row for row in asked if row["task"] == task] for task in TASKS)
+    return [batch for rows in by_task for batch in batches_of(rows, size)]
 
 
 def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]]) -> Iterator[Any]:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     LlavaNextForConditionalGeneration,
@@ -58,6 +60,14 @@ def load_model(dtype: str, quantization: str = "none", base: Path = BASE_MODEL) 
     if problems := {key: sorted(info[key]) for key in ("missing_keys", "mismatched_keys") if info.get(key)}:
         raise VsdError(f"{name}: not a whole LLaVA-NeXT checkpoint for this version of transformers: {problems}")
     return model
+
+
+def outline(base: Path = BASE_MODEL) -> LlavaNextForConditionalGeneration:
+    """Build the base model without its weights (on torch's meta device), to see what it is made of at no cost."""
+    name, revision = location(base)
+    config = AutoConfig.from_pretrained(name, revision=revision)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config)
 
 
 def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> PeftModel:

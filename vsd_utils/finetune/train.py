@@ -1,0 +1,102 @@
+"""Training as one process or several: what the finetune notebook starts through ``accelerate launch``.
+
+    accelerate launch --config_file FILE --num_processes N -m vsd_utils.finetune.train work/finetune/DIGEST/job.json
+
+Trains to the end from where a killed run was, and leaves the adapter with its model card and, in the job's folder,
+``history.json`` (steps, losses, the last validation loss) and ``probe.safetensors`` (what the trained model says of the
+first row, for the reloaded one to be compared with).
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from vsd_utils.common.files import read_json, read_jsonl, replacing, write_json
+from vsd_utils.finetune import adapter
+from vsd_utils.finetune.dataset import image_rows, spread
+from vsd_utils.finetune.recipe import finetune_recipe
+from vsd_utils.finetune.trainer import finetuner, train_to_the_end
+from vsd_utils.models import vision_language
+from vsd_utils.models.checkpoint import read_pointer
+from vsd_utils.models.launch import Job, run_launched
+from vsd_utils.models.loading import limit_threads
+
+HISTORY = "history.json"
+PROBE = "probe.safetensors"
+# What changes how long it takes and no more, and so stands in no model card.
+_NOT_IN_THE_CARD = ("threads", "dataloader_num_workers")
+
+
+def training_job(
+    parameters: dict[str, Any], folder: Path, base: Path, conversations: Path, samples: Path, target: Path
+) -> Job:
+    """Describe a training: its parameters, and the folders that it reads and writes.
+
+    ``folder`` takes unfinished work and the two files of the top, ``target`` the adapter.
+    """
+    paths = {"folder": folder, "base": base, "conversations": conversations, "samples": samples, "target": target}
+    return {"parameters": parameters, **{name: str(path) for name, path in paths.items()}}
+
+
+def train(job: Job) -> None:
+    """Do a ``job`` in this process, together with those that were launched with it."""
+    p = job["parameters"]
+    folder, conversations, base = Path(job["folder"]), Path(job["conversations"]), Path(job["base"])
+    limit_threads(p["threads"])
+    # 1. The recipe, which also lets the processes find each other; then data and model.
+    recipe = finetune_recipe(p, folder)
+    rows = {split: read_jsonl(conversations / f"{split}.jsonl") for split in ("train", "val")}
+    statistics = read_json(conversations / "statistics.json")
+    train_rows = image_rows(rows["train"], Path(job["samples"]))
+    val_rows = image_rows(spread(rows["val"], p["val_rows"]), Path(job["samples"]))
+    processor = vision_language.load_processor(base)
+    model = vision_language.load_model(p["dtype"], p["quantization"], base)
+    trainer = finetuner(model, processor, train_rows, val_rows, recipe)
+    # 2. Training, in all processes.
+    train_to_the_end(trainer)
+    log = list(trainer.state.log_history)  # evaluating adds to it
+    final = trainer.evaluate()
+    logits = _first_logits(trainer, train_rows[0])
+    shards = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shards else None
+    # 3. What it made, by the first process.
+    if not trainer.is_world_process_zero():
+        return
+    adapter.save(
+        trainer.model,
+        processor,
+        Path(job["target"]),
+        read_pointer(base).model_dump(),
+        {name: p[name] for name in p if name not in _NOT_IN_THE_CARD},
+        {
+            "Data": f"{statistics['data']}; {len(rows['train']):,} conversations",
+            "Steps": trainer.state.global_step,
+            "Validation loss": f"{final['eval_loss']:.4f}",
+        },
+        weights,
+    )
+    with replacing(folder / PROBE) as path:
+        save_file({"logits": logits}, path)
+    outcome = {"steps": trainer.state.global_step, "eval_loss": final["eval_loss"], "log": log}
+    write_json(folder / HISTORY, outcome)
+
+
+def _first_logits(trainer: Any, row: dict[str, Any]) -> torch.Tensor:
+    """Compute logits (1, tokens, vocabulary) of a row, on the CPU; every process has to, for each may hold a part."""
+    batch = trainer.data_collator([row])
+    model = trainer.model_wrapped.eval()
+    with torch.inference_mode():
+        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items() if name != "labels"}
+        return model(**inputs).logits.cpu().contiguous()
+
+
+def main() -> int:
+    """Train as the job says whose file the command line names."""
+    return run_launched(train)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
