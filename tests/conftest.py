@@ -39,4 +39,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: minutes when SPICE has not parsed the real captions here before")
-    config.addinivalue_line("markers", "rehearsal: minutes, and photos that are not ours to pass on: make test-rehearsal")
+    config.addinivalue_line("markers", "rehearsal: minutes, on photos not ours to pass on: make test-rehearsal")

@@ -43,7 +43,7 @@ from unreliable_host import Host, World
 from vsd_utils.common.files import sha256
 from vsd_utils.metrics.java.cache import cache_folder
 
-_OTHERS = (".git", "__pycache__", "tmp")  # git's, Python's and DVC's own files
+_OTHERS = (".git", "__pycache__", "tmp", "timings.jsonl")  # git's, Python's and DVC's own files; how long it took
 PLACES = ("fetch.annotations=sources/vsd", "fetch.photos=sources/photos")
 KEY = "KILL_CHAINS_API_KEY"
 STAGES = ("fetch", "base", "refiner", "convert", "finetune", "describe", "refine", "evaluate")

@@ -38,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     processor = vision_language.load_processor(base)
-    adapter.save(model, processor, root / "adapter", read_pointer(base).model_dump(), finetune, {"Data": "six scenes"})
+    adapter.save(
+        model, processor, root / "adapter", read_pointer(base).model_dump(), finetune, {"Data": "six scenes"}, None
+    )
     write_samples(root, 2)
     return root
 

@@ -152,7 +152,7 @@ def test_any_number_of_processes_answers_as_one(
     adapter = tmp_path / "training" / "adapter"
     shown: list[Sample] = samples()
     asked = answering.questions(shown)
-    settings = answering.Settings(batch_size=4, max_new_tokens=(4, 6, 8), system_prompt="none")
+    settings = answering.Settings(batch_size=4, max_new_tokens=(4, 6, 8), system_prompt="none", task1="generate")
     processor = vision_language.load_processor(folder / "base")
     model: Any = vision_language.load_model("float32", base=folder / "base").eval()
     alone = {}
