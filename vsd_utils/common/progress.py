@@ -27,6 +27,7 @@ class Meter:
         """Take the number of steps in all, and how many were ``done`` before, by a run that was killed."""
         self.name, self.total, self.first = name, total, done
         self.start = self.shown = time.monotonic()
+        self.ended = False
         if done:
             self._print(f"{name}: goes on after {done} of {total}")
 
@@ -37,7 +38,8 @@ class Meter:
             self.shown = now
             left = (now - self.start) / (done - self.first) * (self.total - done)
             self._print(f"{self.name}: {done} of {self.total}, about {left:.0f} s left{remark}")
-        if done == self.total > self.first:
+        if done == self.total > self.first and not self.ended:
+            self.ended = True
             timings.record_work(self.name, done - self.first, now - self.start)
 
     def _print(self, line: str) -> None:

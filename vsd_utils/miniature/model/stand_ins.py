@@ -41,16 +41,29 @@ def save_vision_language(
     """
     tokenizer = make_tokenizer(texts, shrunk.tokens)
     # 1. The real configuration with small widths; ids are those of the small vocabulary.
-    small = deepcopy(dict(config))
-    small["text_config"] = _smaller(config["text_config"], shrunk, tokenizer)
-    small["vision_config"] |= _sizes(shrunk) | {"projection_dim": shrunk.width}
-    small["image_token_index"] = tokenizer.convert_tokens_to_ids(IMAGE)
     torch.manual_seed(seed)
-    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**small))
+    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**smaller_config(config, shrunk, tokenizer)))
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     # 2. The processor of the published checkpoint, but for the tokenizer.
+    processor = published_processor(config, tokenizer)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    _point(folder)
+
+
+def smaller_config(config: Mapping[str, Any], shrunk: Shrunk, tokenizer: Any) -> dict[str, Any]:
+    """Put small widths and a small tokenizer's ids into the configuration of a LLaVA-NeXT."""
+    small = deepcopy(dict(config))
+    small["text_config"] = _smaller(config["text_config"], shrunk, tokenizer)
+    small["vision_config"] |= _sizes(shrunk) | {"projection_dim": shrunk.width}
+    small["image_token_index"] = tokenizer.convert_tokens_to_ids(IMAGE)
+    return small
+
+
+def published_processor(config: Mapping[str, Any], tokenizer: Any) -> LlavaNextProcessor:
+    """Make the processor of the published checkpoint of this configuration, but for the tokenizer."""
     vision = config["vision_config"]
     side = vision["image_size"]
     images = LlavaNextImageProcessorPil(
@@ -58,7 +71,7 @@ def save_vision_language(
         crop_size={"height": side, "width": side},
         image_grid_pinpoints=config["image_grid_pinpoints"],
     )
-    processor = LlavaNextProcessor(
+    return LlavaNextProcessor(
         image_processor=images,
         tokenizer=tokenizer,
         patch_size=vision["patch_size"],
@@ -67,9 +80,6 @@ def save_vision_language(
         image_token=IMAGE,
         chat_template=CHAT_TEMPLATE,
     )
-    model.to(torch.bfloat16).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    _point(folder)
 
 
 def save_chat(config: Mapping[str, Any], shrunk: Shrunk, folder: Path) -> None:
