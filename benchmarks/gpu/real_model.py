@@ -1,11 +1,11 @@
 """Train and ask a model of the paper's exact configuration, with random weights, and set the plan beside it.
 
-    python benchmarks/gpu/real_model.py --output benchmarks/gpu/result.json          # one GPU of 80 GB, under ten minutes
-    python benchmarks/gpu/real_model.py --shrunk --steps 3 --output /tmp/check.json  # the script itself, on a CPU
+    python benchmarks/gpu/real_model.py --output result.json          # one GPU of 80 GB, under ten minutes
+    python benchmarks/gpu/real_model.py --shrunk --steps 3 --output check.json  # the script itself, on a CPU
 
 Speed and memory do not depend on what the weights are. Data: drawn scenes of 640 x 480 pixels, 2,340 image tokens each,
-with the paper's questions and answers. Reported: examples a second over the steady steps, the rate of operations that this
-means against a large matrix product of the same run, peak memory, answers a second, and the plan's numbers for each.
+with the paper's questions and answers. Reported: examples a second over the steady steps, the rate of operations that
+this means against a large matrix product of the same run, peak memory, answers a second, and the plan's numbers.
 """
 
 import argparse
