@@ -22,7 +22,7 @@ repro: .git .venv/ready  ## run the pipeline: data, models, adapter, predictions
 	dvc repro
 
 test: .git .venv/ready  ## run all tests, the smoke pipeline included
-	pytest -n logical --maxprocesses 4 --dist loadgroup
+	pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-rehearsal: .git .venv/ready  ## run the paper's rehearsal on real photos, where they are at hand (minutes)
 	pytest -m rehearsal

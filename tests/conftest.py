@@ -30,12 +30,9 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side (``make test``), keep together those that share what takes long to make."""
-    for item in items:
-        needs_project = "project" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("project" if needs_project else str(item.path)))
+    """Begin with the file that takes longest: with ``make test`` the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_smoke.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:

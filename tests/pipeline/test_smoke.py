@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from kill_chains import Stage
 from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
@@ -179,3 +180,19 @@ def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Pro
     )
     assert "rendered scenes" in text
     assert "Running stage" not in project.run("dvc", "repro")
+
+
+# Here and not in a file of its own, because a file runs in one process and this needs the pipeline's first half too.
+@pytest.fixture(scope="module")
+def finetune(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    copy = project.copy(tmp_path_factory.mktemp("kill-chains") / "project", "refiner")
+    copy.run("python", "-m", "vsd_utils", "profile", "smoke", "finetune.max_steps=8", "finetune.save_steps=2")
+    return Stage(copy, "finetune")
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_chain_of_kills_leaves_the_bytes_of_an_unkilled_run(finetune: Stage, number: int) -> None:
+    assert len(finetune.expected) > 300
+    chain = finetune.chain(number, kills=3, seed=0)
+    assert chain.killed
+    assert chain.different == []
