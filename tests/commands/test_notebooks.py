@@ -25,7 +25,8 @@ from vsd_utils.common.params import SHARED
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.progress import LINE
-from vsd_utils.common.sections import FURTHER, Params
+from vsd_utils.common.sections import Params
+from vsd_utils.common.values import FURTHER
 
 
 def source(stage: str) -> Any:

@@ -11,7 +11,8 @@ from trl import SFTConfig
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.further_fields import REFUSED, library_fields
 from vsd_utils.common.profiles import compose
-from vsd_utils.common.sections import Finetune, Params, Scheduler
+from vsd_utils.common.sections import Finetune, Params
+from vsd_utils.common.values import Scheduler
 from vsd_utils.finetune.recipe import LORA_FIELDS, LORA_TARGETS, TRAINING_FIELDS, finetune_recipe
 
 OURS = {"val_rows", "accelerate_config", "dtype", "quantization"}

@@ -18,7 +18,8 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, write_text
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import ADAPTER, BASE_MODEL
-from vsd_utils.common.sections import Dtype, Params
+from vsd_utils.common.sections import Params
+from vsd_utils.common.values import Dtype
 from vsd_utils.models.checkpoint import Pointer, read_pointer
 
 OWN_LICENSE = "apache-2.0"  # of a model that is made here from scratch, as the project's

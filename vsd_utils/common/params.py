@@ -15,7 +15,8 @@ from ruamel.yaml.error import YAMLError
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.parameter_problems import problem_line
 from vsd_utils.common.paths import PARAMS
-from vsd_utils.common.sections import FURTHER, Params
+from vsd_utils.common.sections import Params
+from vsd_utils.common.values import FURTHER
 
 SHARED = ("profile", "seed", "threads", "processes")  # outside the sections; a notebook takes those that it uses
 
