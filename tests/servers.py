@@ -58,6 +58,7 @@ class Gate:
     def __init__(self, behind: str) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.times: list[float] = []  # when each request came, in seconds
         self.refuse: Callable[[int], int | None] = lambda number: None
         self._lock = threading.Lock()
         gate = self
@@ -69,6 +70,7 @@ class Gate:
                     number = len(gate.bodies)
                     gate.bodies.append(json.loads(body))
                     gate.keys.append(self.headers["Authorization"])
+                    gate.times.append(time.monotonic())
                 if status := gate.refuse(number):
                     # As some servers do, it repeats what it was given.
                     self._say(

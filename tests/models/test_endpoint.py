@@ -207,6 +207,15 @@ def test_a_field_of_the_request_can_be_added_and_taken_out(folder, gate) -> None
     }
 
 
+def test_requests_keep_the_pace_that_a_vendor_allows(folder, gate) -> None:
+    gate.refuse = lambda number: 400  # at once, so that nothing but the pace takes time
+    server = Server(settings(gate.url, folder / "chat", requests_per_minute=300.0))
+    for _ in range(4):
+        with pytest.raises(VsdError):
+            server.ask(endpoint.Request([{"role": "user", "content": "?"}], {}))
+    assert gate.times[-1] - gate.times[0] > 3 * 0.2 * 0.9
+
+
 def test_the_estimate_is_arithmetic_and_says_so() -> None:
     server = Server(settings("http://localhost:1/v1", Path("m"), api_key_variable=None))
     said = server.estimate([Size(4_000, 750_000, 500), Size(4_000, 0, 500)])
