@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_jsonl
 from vsd_utils.common.paths import WORK
 
@@ -37,13 +38,20 @@ def latest(path: Path = FILE) -> list[dict[str, Any]]:
     """Read the newest line of each stage and each piece of work, a stage's work below it, in the order of the run."""
     pending: list[dict[str, Any]] = []
     stages: dict[str, list[dict[str, Any]]] = {}
-    for row in read_jsonl(path) if path.is_file() else []:
+    for row in _rows(path):
         pending.append(row)
         if "stage" in row:
             stages.pop(row["stage"], None)
             stages[row["stage"]] = [row, *pending[:-1]]
             pending = []
     return [row for rows in stages.values() for row in rows]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return read_jsonl(path)
+    except (OSError, VsdError):  # not there, or cut off by a full disk: no run is worth less for it
+        return []
 
 
 def _append(row: dict[str, Any], path: Path) -> None:
