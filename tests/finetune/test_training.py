@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_model import SIZE
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -25,7 +26,7 @@ from transformers import (
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
-from vsd_utils.common.sections import Params, Tiny
+from vsd_utils.common.sections import Params
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.conversations import Conversation, training_row
 from vsd_utils.data.images import draw_boxes
@@ -43,24 +44,6 @@ from vsd_utils.miniature.scenes.scene import compose as compose_scene
 from vsd_utils.miniature.scenes.scene import render
 from vsd_utils.models import answering, vision_language
 from vsd_utils.models.checkpoint import Pointer, write_pointer
-
-SIZE = Tiny(
-    tokens=400,
-    tile=24,
-    patch=12,
-    width=32,
-    layers=2,
-    heads=2,
-    vision_steps=1,
-    vision_batch=2,
-    vision_learning_rate=1e-3,
-    language_rows=1,
-    language_batch=1,
-    language_learning_rate=1e-3,
-    align_rows=1,
-    align_batch=1,
-    align_learning_rate=1e-3,
-)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -43,8 +43,14 @@ def test_a_plan_counts_the_files_that_are_there(real_vsd: Path) -> None:
     assert found["training conversations, all (the paper: 121,339)"].value == 122_303
     assert "counted on the annotation files" in found["images, val"].source
     assert found["image tokens"].source.startswith("assumed")
-    own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=always"))
-    assert {number.name: number.value for number in own.numbers}["images, val"] == 2_927
+    # Its own split of the 2,927 val images, six tenths to train on; and a share of a split.
+    own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=always")).work
+    assert own.images == {"train": 1_756, "val": 293, "test": 878}
+    assert own.conversations["train"] == {1: 1_883, 2: 7_122, 3: 1_477}
+    few = run_costs(paper("fetch.images={train: 1000, val: 100, test: 100}", "processes=2"))
+    assert few.work.images == {"train": 1_000, "val": 100, "test": 100}
+    steps = {number.name: number.value for number in few.numbers}["optimizer steps"]
+    assert steps == -(-sum(few.work.conversations["train"].values()) // 32)
 
 
 def test_what_does_not_fit_has_a_remedy_that_fits() -> None:
@@ -53,7 +59,7 @@ def test_what_does_not_fit_has_a_remedy_that_fits() -> None:
     assert small.name == "RTX-4090"
     assert gpu_hours.too_large(run_costs(params), small) == ["finetune", "describe"]
     for stage in ("finetune", "describe"):
-        change = gpu_hours.remedy(params, stage, small)
+        change = gpu_hours.remedy(params, run_costs(params).work, stage, small)
         assert change
         assert stage not in gpu_hours.too_large(run_costs(paper(*change.split())), small)
     large = gpu_hours.find_gpu("NVIDIA H200")
@@ -73,3 +79,5 @@ def test_the_command_counts_every_weight(tmp_path: Path, capsys: pytest.CaptureF
     assert "$" in capsys.readouterr().out
     assert main(["plan", "profile=mini"]) == 2
     assert "nothing to plan" in capsys.readouterr().err
+    assert main(["plan", "profile=paper", "finetune.r=0"]) == 2
+    assert "finetune.r = 0" in capsys.readouterr().err

@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import check_output, write_json
+from vsd_utils.common.parameter_problems import problem_line
 from vsd_utils.common.params import load
+from vsd_utils.common.paths import CONF
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Params
 from vsd_utils.planning import costs as model_costs
@@ -40,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     """Print the plan and say what does not fit; returns 0 also then."""
     if given.json:
         check_output(given.json, [])
-    params = Params.model_validate(compose(given.overrides)) if given.overrides else load()
+    params = _composed(given.overrides) if given.overrides else load()
     costs = run_costs(params)
     costs.numbers[:0] = _weights(params)
     chosen = [gpu_hours.find_gpu(named)] if (named := given.gpu or _this_gpu()) else [*gpu_hours.known_gpus().values()]
@@ -52,6 +56,13 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         write_json(given.json, _record(params, costs, chosen))
     return 0
+
+
+def _composed(overrides: list[str]) -> Params:
+    try:
+        return Params.model_validate(compose(overrides))
+    except ValidationError as error:
+        raise VsdError("\n".join(problem_line(CONF, problem) for problem in error.errors(include_url=False))) from None
 
 
 def _weights(params: Params) -> list[Number]:
@@ -96,7 +107,7 @@ def _unfit(params: Params, costs: RunCosts, chosen: list[Gpu]) -> list[str]:
     lines = []
     for gpu in chosen:
         for stage in gpu_hours.too_large(costs, gpu):
-            change = gpu_hours.remedy(params, stage, gpu)
+            change = gpu_hours.remedy(params, costs.work, stage, gpu)
             needs = f"{costs.stages[stage].memory / 2**30:.0f} GiB"
             cure = f"it fits with {change}" if change else "no batch size and quantization helps; take a larger GPU"
             lines.append(f"{gpu.name}: {stage} needs about {needs}; {cure}")

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.sections import Params
 from vsd_utils.planning.run_costs import RunCosts, run_costs
+from vsd_utils.planning.workload import Workload
 
 TABLE = Path(__file__).with_name("gpus.yaml")
 # Of the dense bfloat16 peak. NVIDIA reports 0.406 for LoRA of an 8B Llama on one H100 (performance summary of NeMo
@@ -87,11 +88,14 @@ def too_large(costs: RunCosts, gpu: Gpu) -> list[str]:
     return [name for name, stage in costs.stages.items() if stage.memory + RESERVED > gpu.memory]
 
 
-def remedy(params: Params, stage: str, gpu: Gpu) -> str | None:
-    """Name the first change of parameters with which a stage fits on ``gpu``, as overrides; None where none does."""
+def remedy(params: Params, work: Workload, stage: str, gpu: Gpu) -> str | None:
+    """Name the first change of parameters with which a stage fits on ``gpu``, as overrides; None where none does.
+
+    ``work`` is the run's, which no such change touches.
+    """
     for change in _CHANGES[stage]:
         sections = {name: getattr(params, name).model_copy(update=values) for name, values in change.items()}
-        if stage not in too_large(run_costs(params.model_copy(update=sections)), gpu):
+        if stage not in too_large(run_costs(params.model_copy(update=sections), work), gpu):
             return " ".join(f"{name}.{key}={_yaml(value)}" for name in change for key, value in change[name].items())
     return None
 

@@ -42,6 +42,7 @@ class RunCosts(NamedTuple):
 
     numbers: list[Number]
     stages: dict[str, Stage]
+    work: Workload
 
 
 class _Inputs(NamedTuple):
@@ -62,10 +63,11 @@ class _Inputs(NamedTuple):
         return max(self.image_tokens) + max(self.work.text_tokens.values())
 
 
-def run_costs(params: Params) -> RunCosts:
+def run_costs(params: Params, work: Workload | None = None) -> RunCosts:
     """Work out a run's numbers from its parameters and from the annotations and photos that are at hand.
 
-    Raises ``VsdError`` for a base model that is made here, and for a model without a committed configuration.
+    ``work`` is given where it has been counted before. Raises ``VsdError`` for a base model that is made here, and for
+    a model without a committed configuration.
     """
     if params.base.source not in ("hub", "folder"):
         raise VsdError(
@@ -73,7 +75,7 @@ def run_costs(params: Params) -> RunCosts:
             "Name a profile with a pretrained model: vsd plan profile=paper"
         )
     model = costs.vision_language(costs.configuration(params.base.source, params.base.name))
-    work = workload(source_files(params.fetch), params.fetch, params.convert, _tokenizer(params))
+    work = work or workload(source_files(params.fetch), params.fetch, params.convert, _tokenizer(params))
     tokens = [image_tokens(size, model.tile, model.patch, model.grids) for size in work.sizes]
     grids = [best_grid(size, model.grids) for size in work.sizes]
     tiles = sum(1 + height * width // model.tile**2 for height, width in grids) / len(grids)
@@ -85,7 +87,7 @@ def run_costs(params: Params) -> RunCosts:
         Number(f"GPU memory of {name}", stage.memory / 2**30, "GiB", "arithmetic; not measured on a GPU")
         for name, stage in stages.items()
     ]
-    return RunCosts([*numbers, *_disk_numbers(inputs)], stages)
+    return RunCosts([*numbers, *_disk_numbers(inputs)], stages, work)
 
 
 def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
@@ -94,7 +96,7 @@ def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     # 1. Steps, and the share of all conversations that they see.
     rows, batch = (
         sum(conversations.values()),
-        settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
+        settings.per_device_train_batch_size * settings.gradient_accumulation_steps * inputs.params.processes,
     )
     steps = settings.max_steps if settings.max_steps > 0 else math.ceil(rows / batch) * settings.num_train_epochs
     share = steps * batch / rows
@@ -109,7 +111,7 @@ def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     # 3. Frozen weights, LoRA's with optimizer, and one batch's activations.
     memory = costs.finetune_bytes(text, inputs.params.base, settings, inputs.longest)
     return Stage(operations, 0.0, memory), [
-        Number("optimizer steps", math.ceil(steps), "", f"arithmetic: {batch} rows a step on one GPU"),
+        Number("optimizer steps", math.ceil(steps), "", f"arithmetic: {batch} rows a step"),
         Number("training tokens", tokens / 1e6, "million", "arithmetic: image and text of each conversation"),
         Number("operations of finetune", operations / 1e18, "10^18", "arithmetic"),
     ]

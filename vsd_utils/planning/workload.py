@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import user_path
+from vsd_utils.common.progress import steps
 from vsd_utils.common.sections import Convert, Fetch
 from vsd_utils.data import photos
 from vsd_utils.data.annotations import Versions, read_versions
@@ -48,20 +50,28 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
     ``tokenizer`` is the base model's (``tokenizers.Tokenizer``), None where it is not at hand.
     """
     counted = {split: read_versions(*paths)[0] for split, paths in files.items() if all(map(Path.is_file, paths))}
-    images = {split: len(counted[split]) if split in counted else AUTHORS_IMAGES[split] for split in AUTHORS_IMAGES}
-    # 1. Conversations: counted, or as many an image as in the authors' validation files.
     rows = {split: _conversations(split, items, convert) for split, items in counted.items()}
+    limit = convert.task2_captions * AUTHORS_IMAGES["val"] or VAL_CONVERSATIONS[2]
+    usual = VAL_CONVERSATIONS | {2: min(limit, VAL_CONVERSATIONS[2])}
+    # 1. Images: all of a split, its part of an own split of the val files, at most the share that is asked for.
+    own_split = set(files) == {"val"}
+    whole = {split: len(counted[split]) if split in counted else AUTHORS_IMAGES[split] for split in AUTHORS_IMAGES}
+    shares = fetch.shares.model_dump()
+    images = {
+        split: round(whole["val"] * shares[split] / sum(shares.values())) if own_split else count
+        for split, count in whole.items()
+    }
+    if fetch.images:
+        images = {split: min(count, fetch.images.model_dump()[split]) for split, count in images.items()}
+    # Conversations: those of the files, or as many an image as in the files that are there or the authors' val files.
     conversations: dict[str, dict[int, int]] = {}
     for split, count in images.items():
-        if split in rows:
-            tasks = Counter(row.task for row in rows[split])
-            conversations[split] = {task: tasks[task] for task in TASKS}
-        else:
-            limit = convert.task2_captions * AUTHORS_IMAGES["val"] or VAL_CONVERSATIONS[2]
-            usual = VAL_CONVERSATIONS | {2: min(limit, VAL_CONVERSATIONS[2])}
-            conversations[split] = {task: round(count * usual[task] / AUTHORS_IMAGES["val"]) for task in TASKS}
+        file = "val" if own_split else split
+        tasks = Counter(row.task for row in rows[file]) if file in rows else Counter(usual)
+        of = len(counted[file]) if file in counted else AUTHORS_IMAGES["val"]
+        conversations[split] = {task: round(count * tasks[task] / of) for task in TASKS}
     triples = {split: tasks[1] for split, tasks in conversations.items()}
-    missing = [split for split in images if split not in counted]
+    missing = [split for split in files if split not in counted]
     source = "counted on the annotation files" if counted else ""
     if missing:
         source += f"{'; ' if source else ''}{', '.join(missing)} reckoned from the authors' validation files"
@@ -107,11 +117,13 @@ def _photo_sizes(items: Sequence[Versions], fetch: Fetch) -> tuple[list[tuple[in
         width, height = USUAL_SIZE
         return [USUAL_SIZE], f"assumed: all photos {width} x {height}, for none are at hand"
     found = photos.index_photos(folder)
+    there = [paths[0] for versions in items if (paths := found.paths.get(versions.v1.img_id))]
     sizes = []
-    for versions in items:
-        paths = found.paths.get(versions.v1.img_id)
-        if paths:
-            sizes.append(photos.photo_size(folder / paths[0]))
+    for path in steps(there, "photos looked at", len(there)):
+        try:
+            sizes.append(photos.photo_size(folder / path))
+        except VsdError:  # the pre-flight tells of it; a plan can do without
+            continue
     if not sizes:
         return [USUAL_SIZE], f"assumed: all photos {USUAL_SIZE[0]} x {USUAL_SIZE[1]}, for none are at hand"
     return sizes, f"read from {len(sizes):,} photos"
