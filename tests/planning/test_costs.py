@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import LlamaConfig, Qwen2Config
 
 from vsd_utils.__main__ import main
 from vsd_utils.common.errors import VsdError
@@ -27,6 +28,17 @@ def test_sizes_are_those_of_the_real_model() -> None:
     qwen = costs.decoder(costs.configuration("hub", "Qwen/Qwen2-7B-Instruct"))
     # Its card: 7.61 billion weights, 6.53 without embeddings; biases and norms are not counted here.
     assert qwen.linear + qwen.hidden * qwen.vocabulary * 2 == pytest.approx(7.615e9, rel=1e-3)
+
+
+def test_a_saved_configuration_may_leave_out_the_defaults_of_its_class() -> None:
+    whole = costs.configuration("hub", "llava-hf/llava-v1.6-vicuna-7b-hf")
+    usual = LlamaConfig().to_dict()
+    text = {name: value for name, value in whole["text_config"].items() if name == "model_type" or value != usual[name]}
+    assert "hidden_size" not in text
+    assert costs.vision_language({**whole, "text_config": text}) == costs.vision_language(whole)
+    assert costs.decoder({"model_type": "qwen2"}) == costs.decoder(Qwen2Config().to_dict())
+    with pytest.raises(VsdError, match="'mamba' whose configuration has no num_attention_heads"):
+        costs.decoder({"model_type": "mamba"})
 
 
 def test_operations_agree_with_the_accounting_by_hand() -> None:

@@ -114,12 +114,10 @@ def _gpu(params: Params) -> list[str]:
     if params.base.source == "tiny" or params.base.billions < 1:
         return []
     try:
-        config = costs.configuration(params.base.source, params.base.name)
+        text = costs.vision_language(costs.configuration(params.base.source, params.base.name)).decoder
     except VsdError:  # a model whose size is not known here, or a folder that another line complains of
         return []
-    needed = (
-        costs.finetune_bytes(costs.decoder(config["text_config"]), params.base, params.finetune, LONGEST_ROW) / 2**30
-    )
+    needed = costs.finetune_bytes(text, params.base, params.finetune, LONGEST_ROW) / 2**30
     found = _gpu_gib()
     if found >= needed:
         return []

@@ -26,6 +26,14 @@ PICTURE_BYTES = 150_000  # of a photo with boxes drawn on it, as ``data/samples`
 LOGIT_BYTES = 10  # of one vocabulary entry of one token: bfloat16, then float32 and its gradient
 
 
+# What a saved configuration leaves out, because it is the default of its class in transformers.
+_LLAMA = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+_LEFT_OUT: Mapping[str, Mapping[str, int]] = {
+    "llama": {**_LLAMA, "vocab_size": 32000},
+    "qwen2": {**_LLAMA, "intermediate_size": 22016, "num_key_value_heads": 32, "vocab_size": 151936},
+}
+
+
 class Decoder(NamedTuple):
     """Hold the sizes of a language model: width, inner width, layers, widths of keys, vocabulary."""
 
@@ -81,19 +89,31 @@ def configuration(source: str, name: str | None) -> dict[str, Any]:
 
 
 def decoder(config: Mapping[str, Any]) -> Decoder:
-    """Read the sizes of a language model of Llama's or Qwen2's kind from its configuration."""
-    heads = config["num_attention_heads"]
-    return Decoder(
-        config["hidden_size"],
-        config["intermediate_size"],
-        config["num_hidden_layers"],
-        config["hidden_size"] // heads * config.get("num_key_value_heads", heads),
-        config["vocab_size"],
-    )
+    """Read the sizes of a language model of Llama's or Qwen2's kind from its configuration.
+
+    Raises ``VsdError`` where it is of another kind and does not say them.
+    """
+    said = {**_LEFT_OUT.get(config.get("model_type", ""), {}), **config}
+    try:
+        heads = said["num_attention_heads"]
+        return Decoder(
+            said["hidden_size"],
+            said["intermediate_size"],
+            said["num_hidden_layers"],
+            said["hidden_size"] // heads * said.get("num_key_value_heads", heads),
+            said["vocab_size"],
+        )
+    except KeyError as error:
+        raise VsdError(
+            f"a language model of type {config.get('model_type')!r} whose configuration has no {error.args[0]}; "
+            "expected a Llama or a Qwen2. Write its sizes into the configuration"
+        ) from None
 
 
 def vision_language(config: Mapping[str, Any]) -> VisionLanguage:
-    """Read the sizes of a LLaVA-NeXT from its configuration."""
+    """Read the sizes of a LLaVA-NeXT from its configuration; raises ``VsdError`` where it is of another model."""
+    if config.get("model_type") != "llava_next":
+        raise VsdError(f"a configuration of model type {config.get('model_type')!r}, expected that of a LLaVA-NeXT")
     vision, text = config["vision_config"], decoder(config["text_config"])
     width, inner = vision["hidden_size"], vision["intermediate_size"]
     tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
