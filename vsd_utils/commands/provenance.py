@@ -16,6 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from vsd_utils.commands import stage
+from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import sha256, write_json
 from vsd_utils.common.params import load
 from vsd_utils.common.paths import CONF, DVC_STAGES, PROVENANCE, ROOT
@@ -34,8 +35,11 @@ def code_paths(root: Path = ROOT) -> list[Path]:
 def code_digest(paths: Sequence[Path], root: Path = ROOT) -> str:
     """Digest names and bytes of files and of all files in folders, in any order: ten hexadecimal digits.
 
-    Hidden files and compiled modules, which a desktop or Python leaves beside the code, do not count.
+    Hidden files and compiled modules, which a desktop or Python leaves beside the code, do not count. Raises
+    ``VsdError`` for what is not there.
     """
+    if absent := [path for path in paths if not path.exists()]:
+        raise VsdError(f"{absent[0]}: not there yet. dvc repro provenance runs the stage that makes it first")
     files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()}
     names = sorted(file.relative_to(root).as_posix() for file in files)
     lines = [f"{sha256(root / name)} {name}\n" for name in names if not _is_left_behind(name)]
