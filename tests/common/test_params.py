@@ -118,7 +118,11 @@ BROKEN = [
     ("finetune.save_steps", 2.5, "finetune.save_steps = 2.5: a number of steps is whole; below 1 it is a share"),
     ("finetune.eval_steps", 0, "finetune.eval_steps = 0"),
     ("finetune.max_grad_nrom", 0.5, "finetune.max_grad_nrom is not known; neither SFTConfig nor LoraConfig has such"),
-    ("finetune.max_length", 512, "finetune.max_length is not taken: a row is one conversation with its picture, whole"),
+    (
+        "finetune.max_length",
+        512,
+        "finetune.max_length is not taken: a row is whole, and finetune.packing",
+    ),
     ("finetune.seed", 3, "finetune.seed is not taken: one seed, outside the sections"),
     ("finetune.target_modules", "all-linear", "finetune.target_modules is not taken: LoRA goes on all linear maps"),
     ("finetune.gradient_checkpointing", True, "is not taken: transformers renamed it, to finetune.activation_checkpo"),

@@ -19,7 +19,7 @@ from vsd_utils.data.samples import Sample
 from vsd_utils.finetune import train
 from vsd_utils.finetune.dataset import collator
 from vsd_utils.finetune.recipe import training_config
-from vsd_utils.finetune.trainer import last_checkpoint, make_trainer
+from vsd_utils.finetune.trainer import TrainerData, last_checkpoint, make_trainer
 from vsd_utils.models import answering, answering_shares, vision_language
 from vsd_utils.models.launch import launch
 
@@ -28,6 +28,7 @@ PARAMETERS = {
     "threads": 1,
     "processes": 1,
     "accelerate_config": "ddp",
+    "packing": "none",
     "r": 4,
     "lora_alpha": 8,
     "lora_dropout": 0.0,
@@ -134,7 +135,7 @@ def test_what_a_process_says_is_shown_and_its_error_is_the_stages(
 def test_the_row_that_is_shown_is_made_as_in_training(folder: Path, tmp_path: Path) -> None:  # noqa: F811
     processor = vision_language.load_processor(folder / "base")
     training = training_config(tmp_path, seed=1)
-    data = train.image_rows(rows(), folder)
+    data = TrainerData(train.image_rows(rows(), folder))
     trainer = make_trainer(vision_language.load_model("float32", base=folder / "base"), processor, training, data)
     assert vars(collator(processor, training)) == vars(trainer.data_collator)
 

@@ -34,9 +34,10 @@ from vsd_utils.data.prompts import TASKS, messages, question
 from vsd_utils.data.samples import PicturedTriple, Sample
 from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
-from vsd_utils.finetune.dataset import image_rows, show_mask
+from vsd_utils.finetune.dataset import image_rows, show_mask, trainer_data
+from vsd_utils.finetune.packing.attention import use_shared_image_attention
 from vsd_utils.finetune.recipe import finetune_recipe, lora_config, training_config
-from vsd_utils.finetune.trainer import finetuner, last_checkpoint, make_trainer, train_to_the_end
+from vsd_utils.finetune.trainer import TrainerData, finetuner, last_checkpoint, make_trainer, train_to_the_end
 from vsd_utils.metrics.relation_checker import statement
 from vsd_utils.miniature.model import architecture, language_pretraining
 from vsd_utils.miniature.model.pictures import Pictures
@@ -129,7 +130,9 @@ def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: i
         activation_checkpointing=False,
         save_steps=2,
     )
-    return make_trainer(model, processor, training, image_rows(rows(), folder), lora=lora_config(**(LORA | more)))
+    return make_trainer(
+        model, processor, training, TrainerData(image_rows(rows(), folder)), lora=lora_config(**(LORA | more))
+    )
 
 
 def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tmp_path: Path) -> None:
@@ -287,11 +290,13 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, str, dict[str, torch.Tensor]]:
+def finetuned(
+    folder: Path, work: Path, stops: tuple[int, ...], packing: str
+) -> tuple[Any, str, dict[str, torch.Tensor]]:
     """Validation loss, curves and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
     values = {
         "max_steps": 11,
-        "per_device_train_batch_size": 3,
+        "per_device_train_batch_size": 3 if packing == "none" else 6,  # over a whole pass either way
         "per_device_eval_batch_size": 3,
         "learning_rate": 1e-2,
         "seed": 1,
@@ -305,14 +310,18 @@ def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, st
         "r": 4,
         "lora_alpha": 8,
         "lora_dropout": 0.5,
+        "packing": packing,
+        "val_rows": 3,
     }
     for stop in (*stops, None):
         processor, model = (
             vision_language.load_processor(folder / "base"),
             vision_language.load_model("float32", base=folder / "base"),
         )
-        train, val = image_rows(rows(), folder), image_rows(rows()[:3], folder)
-        trainer = finetuner(model, processor, train, val, finetune_recipe(values, work))
+        if packing == "shared_image":
+            use_shared_image_attention(model)
+        data = trainer_data({"train": rows(), "val": rows()[:3]}, folder, processor, values)
+        trainer = finetuner(model, processor, data, finetune_recipe(values, work))
         if stop is None:
             train_to_the_end(trainer)
             break
@@ -327,17 +336,20 @@ def finetuned(folder: Path, work: Path, stops: tuple[int, ...]) -> tuple[Any, st
     return (trainer.state.global_step, loss), "".join(path.read_text() for path in curves), weights
 
 
-def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(folder: Path, tmp_path: Path) -> None:
-    outcome, curves, weights = finetuned(folder, tmp_path / "whole", ())
+@pytest.mark.parametrize("packing", ["none", "shared_image"])
+def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(
+    folder: Path, tmp_path: Path, packing: str
+) -> None:
+    outcome, curves, weights = finetuned(folder, tmp_path / "whole", (), packing)
     assert outcome[0] == 11
     steps = [line.split("\t")[0] for line in curves.splitlines()]
     assert steps == ["step", "1", "3", "6", "9", "10", "11"] * 2 + ["step", "5", "10", "11"]
     for stops in ((2,), (4, 5), (7, 8, 9, 11), (10,)):
-        found = finetuned(folder, tmp_path / f"{stops}", stops)
+        found = finetuned(folder, tmp_path / f"{stops}", stops, packing)
         assert found[:2] == (outcome, curves), stops
         assert all(torch.equal(found[2][name], weights[name]) for name in weights), stops
     # Killed after the last checkpoint: it is loaded, and no step taken.
-    found = finetuned(folder, tmp_path / "whole", ())
+    found = finetuned(folder, tmp_path / "whole", (), packing)
     assert found[:2] == (outcome, curves)
     assert all(torch.equal(found[2][name], weights[name]) for name in weights)
 

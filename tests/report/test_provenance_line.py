@@ -9,6 +9,7 @@ RECORD = {
     "overrides": [],
     "data": "scenes",
     "left_out": 0,
+    "packing": "shared_image",
     "seed": 0,
     "code": "c",
     "parameters": "p",
@@ -24,5 +25,6 @@ def test_a_server_is_named_where_rows_came_from_one_and_nowhere_else(tmp_path) -
     assert server_of(tmp_path / "none.jsonl") is None
     models = {"base": "b", "refiner": "r"}
     without = sentence(RECORD | {"models": models}, 3)
-    assert "Base model: b; refiner: r. Seed" in without
-    assert f"refiner: r; served model: {served}. Seed" in sentence(RECORD | {"models": models | {"served": served}}, 3)
+    assert "Base model: b; refiner: r. Trained on each picture once for all its conversations. Seed" in without
+    named = sentence(RECORD | {"models": models | {"served": served}}, 3)
+    assert f"refiner: r; served model: {served}. Trained" in named

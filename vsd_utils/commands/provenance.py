@@ -68,6 +68,7 @@ def run(given: argparse.Namespace) -> int:
             "profile": params.profile,
             "overrides": overrides(params),
             "seed": params.seed,
+            "packing": params.finetune.packing,
             "code": code_digest(code_paths()),
             "parameters": parameters_digest(params),
         }

@@ -37,8 +37,8 @@ _REFUSED = {
         *("hub_model_id", "hub_strategy"),
         *("hub_always_push", "hub_revision"),
     ),
-    "a row is one conversation with its picture, whole: cut or packed, it would lose image tokens": (
-        *("max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing", "padding_free"),
+    "a row is whole, and finetune.packing says what one is: cut, it would lose image tokens": (
+        *("max_length", "truncation_mode", "packing_strategy", "eval_packing", "padding_free"),
         *("remove_unused_columns", "dataset_text_field", "dataset_kwargs", "dataset_num_proc", "label_names"),
     ),
     "the loss is on the answers and their end token only": ("completion_only_loss", "assistant_only_loss"),

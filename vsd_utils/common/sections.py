@@ -167,6 +167,7 @@ class Finetune(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     bf16: bool
     accelerate_config: str
+    packing: Literal["none", "shared_image"]
     activation_checkpointing: bool
     dataloader_num_workers: Natural
     eval_steps: Steps

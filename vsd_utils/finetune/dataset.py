@@ -1,6 +1,6 @@
-"""The rows that TRL is given, with their images, and what its loss is on."""
+"""What TRL's trainer is given: rows with their images, what makes a batch of them, and what the loss is on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,43 @@ from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from vsd_utils.data.photos import open_photo
+from vsd_utils.finetune.packing.collator import SharedImageCollator
+from vsd_utils.finetune.packing.rows import by_picture, pack, pack_rows, spread_pictures
+from vsd_utils.finetune.recipe import SHARED_IMAGE
+from vsd_utils.finetune.trainer import TrainerData
 
 
-def image_rows(rows: list[dict[str, Any]], folder: Path) -> Dataset:
+def trainer_data(
+    rows: Mapping[str, Sequence[dict[str, Any]]], folder: Path, processor: Any, values: Mapping[str, Any]
+) -> TrainerData:
+    """Make the data of the finetune stage out of ``rows`` by split, whose images are files below ``folder``.
+
+    Of ``values``, the stage's parameters, ``packing`` says what a row is: a conversation, or a pack of pictures.
+    """
+    splits = {"train": list(rows["train"]), "val": spread_pictures(rows["val"], values["val_rows"])}
+    if values["packing"] != SHARED_IMAGE:
+        return TrainerData(*(image_rows(some, folder) for some in splits.values()))
+    made = {
+        split: pack_rows(pack(some, values[f"per_device_{kind}_batch_size"], values["seed"]), folder)
+        for (split, some), kind in zip(splits.items(), ("train", "eval"), strict=True)
+    }
+    return TrainerData(**made, collator=SharedImageCollator(processor))
+
+
+def describe_batches(rows: Sequence[dict[str, Any]], values: Mapping[str, Any]) -> str:
+    """Say what a training batch holds under the stage's parameters ``values``."""
+    conversations = values["per_device_train_batch_size"]
+    if values["packing"] != SHARED_IMAGE:
+        return f"a batch is {conversations} conversations, each with its picture"
+    pictures, packs = len(by_picture(rows)), pack(rows, conversations, values["seed"])
+    held, shown = len(rows) / len(packs), sum(map(len, packs)) / len(packs)
+    return (
+        f"{len(rows) / pictures:.2f} conversations a picture; a batch is on average {held:.1f} of them about "
+        f"{shown:.1f} pictures, each read once"
+    )
+
+
+def image_rows(rows: Sequence[dict[str, Any]], folder: Path) -> Dataset:
     """Make prompt/completion rows whose image is loaded only when its row is asked for: few are held at once."""
     dataset = Dataset.from_list([{key: row[key] for key in ("image", "prompt", "completion")} for row in rows])
     return dataset.with_transform(

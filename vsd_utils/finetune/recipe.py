@@ -19,7 +19,9 @@ from vsd_utils.models.loading import device
 # Every linear map of the language model and nothing else: "all-linear" would take the vision tower's and the
 # projector's too, which the paper keeps frozen.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-TRAINING_FIELDS = frozenset(field.name for field in fields(SFTConfig))
+SHARED_IMAGE = "shared_image"  # value of the parameter packing: each picture once for all its conversations
+# TRL's own packing, a boolean, is for text alone.
+TRAINING_FIELDS = frozenset(field.name for field in fields(SFTConfig)) - {"packing"}
 LORA_FIELDS = frozenset(field.name for field in fields(LoraConfig))
 
 
@@ -37,6 +39,8 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
     """
     training = {name: value for name, value in values.items() if name in TRAINING_FIELDS}
     lora = {name: value for name, value in values.items() if name in LORA_FIELDS}
+    if values["packing"] == SHARED_IMAGE:  # a row is a whole micro-batch, so many conversations in it
+        training |= {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
     config = training_config(folder, eval_strategy="steps", save_strategy="steps", **training)
     return Recipe(config, lora_config(**lora))
 

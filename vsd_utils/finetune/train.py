@@ -8,6 +8,7 @@ first row, for the reloaded one to be compared with).
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from safetensors.torch import save_file
 
 from vsd_utils.common.files import read_json, read_jsonl, replacing, write_json
 from vsd_utils.finetune import adapter
-from vsd_utils.finetune.dataset import image_rows, spread
-from vsd_utils.finetune.recipe import finetune_recipe
+from vsd_utils.finetune.dataset import collator, image_rows, trainer_data
+from vsd_utils.finetune.packing.attention import use_shared_image_attention
+from vsd_utils.finetune.recipe import SHARED_IMAGE, finetune_recipe
 from vsd_utils.finetune.trainer import finetuner, train_to_the_end
 from vsd_utils.models import vision_language
 from vsd_utils.models.checkpoint import read_pointer
@@ -50,16 +52,18 @@ def train(job: Job) -> None:
     recipe = finetune_recipe(p, folder)
     rows = {split: read_jsonl(conversations / f"{split}.jsonl") for split in ("train", "val")}
     statistics = read_json(conversations / "statistics.json")
-    train_rows = image_rows(rows["train"], Path(job["samples"]))
-    val_rows = image_rows(spread(rows["val"], p["val_rows"]), Path(job["samples"]))
     processor = vision_language.load_processor(base)
+    data = trainer_data(rows, Path(job["samples"]), processor, p)
     model = vision_language.load_model(p["dtype"], p["quantization"], base)
-    trainer = finetuner(model, processor, train_rows, val_rows, recipe)
+    if p["packing"] == SHARED_IMAGE:
+        use_shared_image_attention(model)
+    trainer = finetuner(model, processor, data, recipe)
     # 2. Training, in all processes.
     train_to_the_end(trainer)
     log = list(trainer.state.log_history)  # evaluating adds to it
     final = trainer.evaluate()
-    logits = _first_logits(trainer, train_rows[0])
+    first = image_rows(rows["train"][:1], Path(job["samples"]))[0]
+    logits = _logits(trainer, collator(processor, recipe.training)([first]))
     shards = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shards else None
     # 3. What it made, by the first process.
@@ -84,9 +88,8 @@ def train(job: Job) -> None:
     write_json(folder / HISTORY, outcome)
 
 
-def _first_logits(trainer: Any, row: dict[str, Any]) -> torch.Tensor:
+def _logits(trainer: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Compute logits (1, tokens, vocabulary) of a row, on the CPU; every process has to, for each may hold a part."""
-    batch = trainer.data_collator([row])
     model = trainer.model_wrapped.eval()
     with torch.inference_mode():
         inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items() if name != "labels"}

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset, disable_progress_bars
 from dvclive import Live
@@ -18,12 +18,19 @@ from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 disable_progress_bars()  # as ``models/loading.py`` does for transformers
 
 
+class TrainerData(NamedTuple):
+    """Hold training rows, validation rows if any, and what makes a batch of rows (None: what TRL makes by itself)."""
+
+    train: Dataset
+    val: Dataset | None = None
+    collator: Any = None
+
+
 def make_trainer(
     model: Any,
     processor: Any,
     training: SFTConfig,
-    train: Dataset,
-    val: Dataset | None = None,
+    data: TrainerData,
     *,
     lora: LoraConfig | None = None,
     live: Live | None = None,
@@ -38,8 +45,9 @@ def make_trainer(
     trainer = SFTTrainer(
         model,
         training,
-        train_dataset=train,
-        eval_dataset=val,
+        data_collator=data.collator,
+        train_dataset=data.train,
+        eval_dataset=data.val,
         processing_class=processor,
         peft_config=lora,
     )
@@ -49,12 +57,12 @@ def make_trainer(
     return trainer
 
 
-def finetuner(model: Any, processor: Any, train: Dataset, val: Dataset, recipe: Recipe) -> SFTTrainer:
+def finetuner(model: Any, processor: Any, data: TrainerData, recipe: Recipe) -> SFTTrainer:
     """Make the trainer of the finetune stage; the recipe's folder takes checkpoints and, live, the losses."""
     curves, live = Path(recipe.training.output_dir) / CURVES, None
     if recipe.training.process_index == 0:  # of several, one writes
         live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-    return make_trainer(model, processor, recipe.training, train, val, lora=recipe.lora, live=live, name="fine-tuning")
+    return make_trainer(model, processor, recipe.training, data, lora=recipe.lora, live=live, name="fine-tuning")
 
 
 def train_to_the_end(trainer: SFTTrainer) -> None:

@@ -10,7 +10,7 @@ from vsd_utils.models.checkpoint import Pointer, read_pointer
 
 
 def collect() -> dict[str, Any]:
-    """Collect profile, overrides, seed and digests of the run, its data, its models, and how many items it left out.
+    """Collect what a run was made by: profile, overrides, seed, digests, data, models, and how many items it left out.
 
     Raises ``VsdError`` naming the file when a stage has not written down its part yet.
     """
@@ -48,6 +48,13 @@ def server_of(rows: Path) -> str | None:
     return by and f"{by['model']}, answers of the server {by['base_url']}, which need not come out the same again"
 
 
+# How the adapter's training read its pictures (finetune.packing).
+_TRAINED = {
+    "none": "Trained on one conversation a row",
+    "shared_image": "Trained on each picture once for all its conversations",
+}
+
+
 def sentence(record: dict[str, Any], n: int) -> str:
     """Say the whole record and the number ``n`` of described test images in one line, for below a table."""
     changed = f" with {', '.join(record['overrides'])}" if record["overrides"] else ""
@@ -57,6 +64,7 @@ def sentence(record: dict[str, Any], n: int) -> str:
     return (
         f"Profile {record['profile']}{changed}. Data: {record['data']}{left_out}; {n:,} test images. "
         f"Base model: {record['models']['base']}; refiner: {record['models']['refiner']}{served}. "
+        f"{_TRAINED[record['packing']]}. "
         f"Seed {record['seed']}, code sha256 {record['code']}, parameters sha256 {record['parameters']}."
     )
 

@@ -19,7 +19,7 @@ from vsd_utils.common.sections import Tiny
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.prompts import SENTENCE_BREAK, TASKS, messages, question
 from vsd_utils.finetune.recipe import training_config
-from vsd_utils.finetune.trainer import make_trainer
+from vsd_utils.finetune.trainer import TrainerData, make_trainer
 from vsd_utils.miniature.model.pictures import Picture, Pictures
 
 PLACES = "Where are the {s} and the {o}?"
@@ -123,7 +123,8 @@ def teach_language(
         adam_beta2=0.95,
         **RECIPE,
     )
-    trainer = make_trainer(model, processor.tokenizer, training, Dataset.from_list(rows), name="language model")
+    data = TrainerData(Dataset.from_list(rows))
+    trainer = make_trainer(model, processor.tokenizer, training, data, name="language model")
     trainer.train()
     return _last_loss(trainer.state.log_history)
 
@@ -153,7 +154,7 @@ def align(
         **RECIPE,
     )
     rows = alignment_rows(pictures, names, tiny.align_rows, seed)
-    trainer = make_trainer(model, processor, training, rows, name="alignment")
+    trainer = make_trainer(model, processor, training, TrainerData(rows), name="alignment")
     trainer.train()
     # 3. All weights as they were, for whoever trains next.
     model.requires_grad_(True)
