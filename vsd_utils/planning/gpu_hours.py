@@ -69,7 +69,7 @@ def _part_of(word: str, words: list[str]) -> bool:
 
 
 def hours(costs: RunCosts, gpu: Gpu, count: int = 1) -> dict[str, float]:
-    """Reckon the hours of each stage on ``count`` GPUs, each of which does its share of the rows."""
+    """Reckon the hours of each stage on ``count`` GPUs, which share the batches that one would have had."""
     return {
         name: (stage.operations / (UTILISATION * gpu.operations) + stage.read / (BANDWIDTH_SHARE * gpu.bandwidth))
         / count
