@@ -27,6 +27,7 @@ from vsd_utils.finetune.packing.collator import SharedImageCollator
 from vsd_utils.finetune.packing.rows import Pack, Picture, by_picture, pack, pack_rows, spread_pictures
 from vsd_utils.miniature.scenes.dataset import captions
 from vsd_utils.miniature.scenes.scene import compose
+from vsd_utils.models.vision_language import load_model
 
 Rows = list[dict[str, Any]]
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -142,6 +143,17 @@ def test_in_bfloat16_the_gradient_points_the_same_way(world: World) -> None:
     _, found = loss_and_gradient(world.packing_model(torch.bfloat16), world.packed(one))
     whole, found_whole = (torch.cat([g.double().flatten() for g in one.values()]) for one in (gradient, found))
     assert torch.nn.functional.cosine_similarity(whole, found_whole, dim=0) >= 0.9999
+
+
+def test_a_model_in_four_bits_has_the_same_loss(world: World) -> None:
+    (one, *_) = pack(world.rows, 16, seed=0)
+    losses = []
+    for batch, packs in ((world.one_by_one(rows_of(one)), False), (world.packed(one), True)):
+        model = load_model("float32", "4bit", world.folder / "base")
+        if packs:
+            use_shared_image_attention(model)
+        losses.append(model.train()(**batch).loss.item())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_a_branch_does_not_feel_another_but_all_feel_the_picture(world: World) -> None:
