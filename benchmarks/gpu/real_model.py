@@ -26,7 +26,7 @@ from vsd_utils.data.prompts import IMAGE
 from vsd_utils.data.samples import PicturedTriple, Sample
 from vsd_utils.finetune.dataset import image_rows
 from vsd_utils.finetune.recipe import finetune_recipe
-from vsd_utils.finetune.trainer import make_trainer
+from vsd_utils.finetune.trainer import TrainerData, make_trainer
 from vsd_utils.miniature.model.architecture import make_tokenizer
 from vsd_utils.miniature.model.stand_ins import published_processor, smaller_config
 from vsd_utils.miniature.scenes.dataset import captions
@@ -98,7 +98,7 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
     steps = WARM_UP + (settings.max_steps - WARM_UP)
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     many = (rows * (1 + steps * batch // len(rows)))[: steps * batch]
-    trainer = make_trainer(model, processor, recipe.training, image_rows(many, folder), lora=recipe.lora)
+    trainer = make_trainer(model, processor, recipe.training, TrainerData(image_rows(many, folder)), lora=recipe.lora)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
