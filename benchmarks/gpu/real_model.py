@@ -26,7 +26,7 @@ from vsd_utils.data.prompts import IMAGE
 from vsd_utils.data.samples import PicturedTriple, Sample
 from vsd_utils.finetune.dataset import image_rows
 from vsd_utils.finetune.recipe import finetune_recipe
-from vsd_utils.finetune.trainer import make_trainer
+from vsd_utils.finetune.trainer import TrainerData, make_trainer
 from vsd_utils.miniature.model.architecture import make_tokenizer
 from vsd_utils.miniature.model.stand_ins import published_processor, smaller_config
 from vsd_utils.miniature.scenes.dataset import captions
@@ -37,6 +37,9 @@ from vsd_utils.models.loading import device
 from vsd_utils.planning import costs
 
 WARM_UP = 3  # steps before the steady ones
+# Each conversation with its picture; benchmarks/packing compares that with pictures that are read once.
+_BATCH = ("per_device_train_batch_size=4", "gradient_accumulation_steps=4")
+SEPARATE = [f"finetune.{change}" for change in ("packing=none", *_BATCH)]
 SIZE = (640, 480)
 SCENES = 48
 
@@ -61,7 +64,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="steady steps")
     parser.add_argument("--shrunk", action="store_true", help="a small model of the same classes, to try the script")
     given = parser.parse_args()
-    params = Params.model_validate(compose(["profile=paper", f"finetune.max_steps={WARM_UP + given.steps}"]))
+    params = Params.model_validate(compose(["profile=paper", f"finetune.max_steps={WARM_UP + given.steps}", *SEPARATE]))
     with tempfile.TemporaryDirectory() as folder:
         record = measure(params, given.shrunk, Path(folder))
     given.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -95,7 +98,7 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
     steps = WARM_UP + (settings.max_steps - WARM_UP)
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     many = (rows * (1 + steps * batch // len(rows)))[: steps * batch]
-    trainer = make_trainer(model, processor, recipe.training, image_rows(many, folder), lora=recipe.lora)
+    trainer = make_trainer(model, processor, recipe.training, TrainerData(image_rows(many, folder)), lora=recipe.lora)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
@@ -105,7 +108,7 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
     # 4. What the plan says of the same rows.
     sizes = costs.vision_language(config)
     batch_tokens = trainer.data_collator([trainer.train_dataset[0]])
-    tokens = float(batch_tokens["input_ids"].shape[1])
+    tokens, held = float(batch_tokens["input_ids"].shape[1]), settings.per_device_train_batch_size
     operations = costs.training_operations(sizes, tokens, 5, settings.r, settings.activation_checkpointing)
     product = _product_rate()
     record = {
@@ -120,7 +123,7 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
         "operations a second of a matrix product, 10^12": product / 1e12,
         "share of the matrix product": examples * operations / product,
         "peak memory, GiB": peak,
-        "planned memory, GiB": costs.finetune_bytes(sizes.decoder, params.base, settings, tokens) / 2**30,
+        "planned memory, GiB": costs.finetune_bytes(sizes.decoder, params.base, settings, tokens * held) / 2**30,
     }
     return record | _ask(trainer.model, processor, samples, folder, params)
 

@@ -202,6 +202,11 @@ def test_the_preflight_knows_what_the_paper_needs_of_a_gpu() -> None:
         assert 13.35e9 * 2 / 2**30 < gib < 80  # more than the weights, and fits the card that the paper's size needs
         assert ("no NVIDIA GPU was found" in line) == (seen == 0)
         assert "finetune.quantization=4bit" in line
+        # Without packing: 4 rows of 3,050 tokens, 935,040 bytes each, beside weights and LoRA's with their optimizer.
+        separate = params("paper", finetune__packing="none", finetune__per_device_train_batch_size=4)
+        (line,) = [line for line in preflight.problems(separate) if "GPU memory" in line]
+        bytes_needed = 2 * 13.35e9 + 16 * 500_695_040 + 4 * 3_050 * 935_040
+        assert f"about {bytes_needed / 2**30:.0f} GiB" in line
         smaller = params("paper", finetune__quantization="4bit", finetune__per_device_train_batch_size=1)
         less = [line for line in preflight.problems(smaller) if "GPU memory" in line]
         assert all(int(re.search(r"about (\d+) GiB", line)[1]) < gib / 2 for line in less)

@@ -59,7 +59,14 @@ def test_a_plan_counts_the_files_that_are_there(real_vsd: Path) -> None:
     own = run_costs(paper(f"fetch.annotations={real_vsd}", "fetch.own_split=always")).work
     assert own.images == {"train": 1_756, "val": 293, "test": 878}
     assert own.conversations["train"] == {1: 1_883, 2: 7_122, 3: 1_477}
-    few = run_costs(paper("fetch.images={train: 1000, val: 100, test: 100}", "processes=2"))
+    assert len(own.pictures) == 1_883
+    assert sum(own.pictures) == pytest.approx(1_883 + 7_122 + 1_477, rel=0.01)
+    separate = (
+        "finetune.packing=none",
+        "finetune.per_device_train_batch_size=4",
+        "finetune.gradient_accumulation_steps=4",
+    )
+    few = run_costs(paper("fetch.images={train: 1000, val: 100, test: 100}", "processes=2", *separate))
     assert few.work.images == {"train": 1_000, "val": 100, "test": 100}
     steps = {number.name: number.value for number in few.numbers}["optimizer steps"]
     assert steps == -(-sum(few.work.conversations["train"].values()) // 32)
@@ -73,7 +80,10 @@ def test_what_does_not_fit_has_a_remedy_that_fits() -> None:
     for stage in ("finetune", "describe"):
         change = gpu_hours.remedy(params, run_costs(params).work, stage, small)
         assert change
-        assert stage not in gpu_hours.too_large(run_costs(paper(*change.split())), small)
+        changed = paper(*change.split())
+        assert stage not in gpu_hours.too_large(run_costs(changed), small)
+        batch = changed.finetune.per_device_train_batch_size * changed.finetune.gradient_accumulation_steps
+        assert batch == 16
     large = gpu_hours.find_gpu("NVIDIA H200")
     assert not gpu_hours.too_large(run_costs(params), large)
     one, eight = (gpu_hours.hours(run_costs(params), large, count) for count in (1, 8))

@@ -21,9 +21,11 @@ from vsd_utils.common.sections import Base, Params, Refiner
 from vsd_utils.data.admission import Admission, survey
 from vsd_utils.data.splits import AUTHORS_IMAGES, renders_scenes, source_files
 from vsd_utils.planning import costs
+from vsd_utils.planning.batches import batches, usual_pictures
 from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
 
-LONGEST_ROW = 3_050  # tokens: a square photo's 2,928 and the longest question and answer
+LONGEST_IMAGE, LONGEST_TEXT = 2_928, 122  # tokens: of a square photo, and of the longest question and answer
+TEXT_BEFORE = 35  # tokens before a picture, of that text
 TRIPLES = 30_000  # of the authors' three splits, rounded up; each has a picture
 
 
@@ -117,15 +119,18 @@ def _gpu(params: Params) -> list[str]:
         text = costs.vision_language(costs.configuration(params.base.source, params.base.name)).decoder
     except VsdError:  # a model whose size is not known here, or a folder that another line complains of
         return []
-    needed = costs.finetune_bytes(text, params.base, params.finetune, LONGEST_ROW) / 2**30
+    usual = usual_pictures(params.convert.task2_captions)
+    made = batches(params.finetune, sum(usual), usual, params.seed)
+    most = made.most_tokens(LONGEST_IMAGE, TEXT_BEFORE, LONGEST_TEXT)
+    needed = costs.finetune_bytes(text, params.base, params.finetune, most) / 2**30
     found = _gpu_gib()
     if found >= needed:
         return []
     seen = f"the largest GPU has {found:.0f} GiB" if found else "no NVIDIA GPU was found"
     return [
-        f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set finetune.quantization=4bit, a smaller "
-        "finetune.per_device_train_batch_size (with more finetune.gradient_accumulation_steps) or "
-        "finetune.activation_checkpointing=true"
+        f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set a smaller "
+        "finetune.per_device_train_batch_size (with more finetune.gradient_accumulation_steps), "
+        "finetune.activation_checkpointing=true or finetune.quantization=4bit; vsd plan names what fits"
     ]
 
 

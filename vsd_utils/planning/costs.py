@@ -125,14 +125,17 @@ def vision_language(config: Mapping[str, Any]) -> VisionLanguage:
     return VisionLanguage(text, float(tower + projector), vision["image_size"], vision["patch_size"], grids)
 
 
-def training_operations(model: VisionLanguage, tokens: float, tiles: float, r: int, recomputed: bool) -> float:
-    """Count the operations of one training example: ``tokens`` tokens, ``tiles`` image tiles, LoRA rank ``r``.
+def training_operations(
+    model: VisionLanguage, tokens: float, tiles: float, r: int, recomputed: bool, before: float = 0.0
+) -> float:
+    """Count the operations of training on ``tokens`` tokens and ``tiles`` image tiles with LoRA rank ``r``.
 
-    ``recomputed``: activations are computed again in the backward pass.
+    ``recomputed``: activations are computed again in the backward pass. ``before``: so many tokens are attended to
+    that are counted elsewhere, as those of a picture that several conversations share.
     """
     text = model.decoder
-    forward = _forward(text, tokens) + 2 * r * text.lora_per_rank * tokens
-    attention = 2 * tokens * tokens * text.hidden * text.layers
+    forward = _forward(text, tokens, before) + 2 * r * text.lora_per_rank * tokens
+    attention = _attention(text, tokens, before)
     backward = 2 * text.linear * tokens + 4 * r * text.lora_per_rank * tokens + 2.5 * attention
     head = 2 * 2 * text.hidden * text.vocabulary * tokens
     return forward * (2 if recomputed else 1) + backward + head + tiles * model.tile_operations
@@ -143,8 +146,13 @@ def generation_operations(text: Decoder, tokens: float, new_tokens: float) -> fl
     return _forward(text, tokens) + new_tokens * 2 * (text.linear + text.hidden * text.vocabulary)
 
 
-def _forward(text: Decoder, tokens: float) -> float:
-    return 2 * text.linear * tokens + 2 * tokens * tokens * text.hidden * text.layers
+def _forward(text: Decoder, tokens: float, before: float = 0.0) -> float:
+    return 2 * text.linear * tokens + _attention(text, tokens, before)
+
+
+def _attention(text: Decoder, tokens: float, before: float) -> float:
+    # Each token with all that stand before and, on average, half of the tokens themselves.
+    return 2 * tokens * (tokens + 2 * before) * text.hidden * text.layers
 
 
 def weight_bytes(billions: float, quantization: str) -> float:
@@ -153,14 +161,14 @@ def weight_bytes(billions: float, quantization: str) -> float:
 
 
 def finetune_bytes(text: Decoder, base: Base, settings: Finetune, tokens: float) -> float:
-    """Count the bytes that fine-tuning takes with rows of at most ``tokens`` tokens.
+    """Count the bytes that fine-tuning takes with batches of at most ``tokens`` tokens.
 
-    The frozen weights; LoRA's with their gradients and Adam's moments; and of each row of a batch the activations:
+    The frozen weights; LoRA's with their gradients and Adam's moments; and of each token of a batch the activations:
     recomputed, each layer's input and one layer in full, else all that backward needs; and the logits of all tokens.
     """
     adapter = ADAPTER_BYTES * settings.r * text.lora_per_rank
     layer = SAVED_BYTES * text.hidden
     recomputed = 2 * text.hidden * text.layers + layer
     kept = recomputed if settings.activation_checkpointing else layer * text.layers
-    row = tokens * (kept + LOGIT_BYTES * text.vocabulary)
-    return weight_bytes(base.billions, settings.quantization) + adapter + settings.per_device_train_batch_size * row
+    batch = tokens * (kept + LOGIT_BYTES * text.vocabulary)
+    return weight_bytes(base.billions, settings.quantization) + adapter + batch

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.sections import Params
+from vsd_utils.common.sections import Finetune, Params
 from vsd_utils.planning.run_costs import RunCosts, run_costs
 from vsd_utils.planning.workload import Workload
 
@@ -21,19 +21,14 @@ UTILISATION = 0.4
 BANDWIDTH_SHARE = 0.5  # of the memory bandwidth, while text is written; an assumption
 RESERVED = 1.5 * 2**30  # bytes that CUDA, its libraries and fragments take; an assumption
 
-Change = dict[str, dict[str, Any]]  # section -> parameter -> value
-_ONE_ROW = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 16}
-_CHANGES: dict[str, list[Change]] = {
-    "finetune": [
-        {"finetune": _ONE_ROW},
-        {"finetune": _ONE_ROW | {"activation_checkpointing": True}},
-        *({"finetune": _ONE_ROW | {"activation_checkpointing": True, "quantization": q}} for q in ("8bit", "4bit")),
-    ],
+Change = dict[str, Any]  # parameter of the stage's section -> value
+# Groups of changes, those that change results last.
+_CHANGES: dict[str, list[list[Change]]] = {
     "describe": [
-        *({"describe": {"batch_size": rows}} for rows in (8, 4, 1)),
-        *({"describe": {"batch_size": rows, "quantization": "4bit"}} for rows in (4, 1)),
+        [{"batch_size": rows} for rows in (8, 4, 1)],
+        [{"batch_size": rows, "quantization": "4bit"} for rows in (4, 1)],
     ],
-    "refine": [{"refine": {"batch_size": 4}}, {"refine": {"batch_size": 4, "quantization": "4bit"}}],
+    "refine": [[{"batch_size": 4}], [{"batch_size": 4, "quantization": "4bit"}]],
 }
 
 
@@ -74,7 +69,7 @@ def _part_of(word: str, words: list[str]) -> bool:
 
 
 def hours(costs: RunCosts, gpu: Gpu, count: int = 1) -> dict[str, float]:
-    """Reckon the hours of each stage on ``count`` GPUs, each of which does its share of the rows."""
+    """Reckon the hours of each stage on ``count`` GPUs, which share the batches that one would have had."""
     return {
         name: (stage.operations / (UTILISATION * gpu.operations) + stage.read / (BANDWIDTH_SHARE * gpu.bandwidth))
         / count
@@ -89,15 +84,44 @@ def too_large(costs: RunCosts, gpu: Gpu) -> list[str]:
 
 
 def remedy(params: Params, work: Workload, stage: str, gpu: Gpu) -> str | None:
-    """Name the first change of parameters with which a stage fits on ``gpu``, as overrides; None where none does.
+    """Name the change of parameters with which a stage fits on ``gpu``, as overrides; None where none does.
 
-    ``work`` is the run's, which no such change touches.
+    Of several the one with the fewest operations, and one that changes results only where no other helps. ``work`` is
+    the run's, which no such change touches.
     """
-    for change in _CHANGES[stage]:
-        sections = {name: getattr(params, name).model_copy(update=values) for name, values in change.items()}
-        if stage not in too_large(run_costs(params.model_copy(update=sections), work), gpu):
-            return " ".join(f"{name}.{key}={_yaml(value)}" for name in change for key, value in change[name].items())
+    section = getattr(params, stage)
+    for group in _finetune_changes(params.finetune) if stage == "finetune" else _CHANGES[stage]:
+        fitting: list[tuple[float, Change]] = []
+        for change in group:
+            costs = run_costs(params.model_copy(update={stage: section.model_copy(update=change)}), work)
+            if stage not in too_large(costs, gpu):
+                fitting.append((costs.stages[stage].operations, change))
+        if fitting:
+            _, change = min(fitting, key=lambda found: found[0])
+            return " ".join(f"{stage}.{name}={_yaml(value)}" for name, value in change.items())
     return None
+
+
+def _finetune_changes(settings: Finetune) -> list[list[Change]]:
+    """List changes of fine-tuning that need less memory, all with as many conversations a step as there are now.
+
+    Smaller batches, though with packing they cut more pictures, which are then read more often; activations computed
+    again; each conversation with its own picture. In a second group quantization as well.
+    """
+    in_step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    sizes = [_batch(1, in_step)]
+    if settings.packing != "none":
+        smaller = [_batch(size, in_step) for size in (8, 4, 2) if size < settings.per_device_train_batch_size]
+        sizes = [{}, *smaller, sizes[0] | {"packing": "none"}]
+    again = {} if settings.activation_checkpointing else {"activation_checkpointing": True}
+    return [
+        [*sizes, *(size | again for size in sizes)],
+        [size | again | {"quantization": kind} for size in sizes for kind in ("8bit", "4bit")],
+    ]
+
+
+def _batch(size: int, in_step: int) -> Change:
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": max(1, in_step // size)}
 
 
 def _yaml(value: Any) -> str:

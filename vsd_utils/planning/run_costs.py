@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import BASE_MODEL
-from vsd_utils.common.sections import Params
+from vsd_utils.common.sections import Finetune, Params
 from vsd_utils.data.splits import source_files
 from vsd_utils.data.token_counts import best_grid, image_tokens
 from vsd_utils.models.checkpoint import NAME, read_pointer
 from vsd_utils.planning import costs
+from vsd_utils.planning.batches import Batches, batches
 from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
 from vsd_utils.planning.workload import Workload, workload
 
@@ -59,6 +60,11 @@ class _Inputs(NamedTuple):
         return sum(self.image_tokens) / len(self.image_tokens)
 
     @property
+    def prefix(self) -> float:
+        """Count what all conversations about a picture begin with: the text before it and the picture."""
+        return self.image + self.work.text_before
+
+    @property
     def longest(self) -> float:
         return max(self.image_tokens) + max(self.work.text_tokens.values())
 
@@ -91,29 +97,63 @@ def run_costs(params: Params, work: Workload | None = None) -> RunCosts:
 
 
 def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
-    settings, text = inputs.params.finetune, inputs.model.decoder
-    recomputed, conversations = settings.activation_checkpointing, inputs.work.conversations["train"]
-    # 1. Steps, and the share of all conversations that they see.
-    rows, batch = (
-        sum(conversations.values()),
-        settings.per_device_train_batch_size * settings.gradient_accumulation_steps * inputs.params.processes,
-    )
-    steps = settings.max_steps if settings.max_steps > 0 else math.ceil(rows / batch) * settings.num_train_epochs
-    share = steps * batch / rows
-    # 2. Tokens and operations of those.
-    tokens = operations = 0.0
+    settings, work, conversations = inputs.params.finetune, inputs.work, inputs.work.conversations["train"]
+    # 1. Steps, and how often they go over the data.
+    made = batches(settings, sum(conversations.values()), work.pictures, inputs.params.seed)
+    rows = made.in_batch * settings.gradient_accumulation_steps * inputs.params.processes
+    steps = settings.max_steps if settings.max_steps > 0 else math.ceil(made.rows / rows) * settings.num_train_epochs
+    passes = steps * rows / made.rows
+    # 2. Tokens and operations of those: of pictures with the text before them, and of what stands behind.
+    r, recomputed, before = settings.r, settings.activation_checkpointing, inputs.prefix
+    tokens = passes * made.pictures * before
+    operations = passes * made.pictures * costs.training_operations(inputs.model, before, inputs.tiles, r, recomputed)
     for task, count in conversations.items():
-        length = inputs.image + inputs.work.text_tokens[task]
-        tokens += share * count * length
-        operations += (
-            share * count * costs.training_operations(inputs.model, length, inputs.tiles, settings.r, recomputed)
-        )
+        behind = work.text_tokens[task] - work.text_before
+        tokens += passes * count * behind
+        operations += passes * count * costs.training_operations(inputs.model, behind, 0, r, recomputed, before)
     # 3. Frozen weights, LoRA's with optimizer, and one batch's activations.
-    memory = costs.finetune_bytes(text, inputs.params.base, settings, inputs.longest)
+    most = made.most_tokens(max(inputs.image_tokens), work.text_before, max(work.text_tokens.values()))
+    memory = costs.finetune_bytes(inputs.model.decoder, inputs.params.base, settings, most)
     return Stage(operations, 0.0, memory), [
-        Number("optimizer steps", math.ceil(steps), "", f"arithmetic: {batch} rows a step"),
-        Number("training tokens", tokens / 1e6, "million", "arithmetic: image and text of each conversation"),
+        *_batch_numbers(inputs, made),
+        Number("optimizer steps", math.ceil(steps), "", f"arithmetic: {_rows(settings, rows)} a step"),
+        *_token_numbers(inputs, tokens, passes),
         Number("operations of finetune", operations / 1e18, "10^18", "arithmetic"),
+    ]
+
+
+def _rows(settings: Finetune, rows: int) -> str:
+    if settings.packing == "none":
+        return f"{rows} rows"
+    return f"{rows} pack{'s' if rows > 1 else ''}"
+
+
+def _batch_numbers(inputs: _Inputs, made: Batches) -> list[Number]:
+    """Say what packing makes of the conversations; nothing where each is a row of its own."""
+    if inputs.params.finetune.packing == "none":
+        return []
+    conversations, pictures = sum(inputs.work.conversations["train"].values()), len(inputs.work.pictures)
+    source, mean = inputs.work.sources["pictures"], "arithmetic on the packs"
+    most = f"at most {made.most_conversations}"
+    return [
+        Number("packs, each a batch", made.rows, "", source),
+        Number(f"conversations in a pack, {most}", conversations / made.rows, "mean", mean),
+        Number("pictures in a pack", made.pictures / made.rows, "mean", mean),
+        Number("pictures in a pack", made.most_pictures, "most", source),
+        Number("times that a picture is read", made.pictures / pictures, "mean", "arithmetic: once for each pack"),
+    ]
+
+
+def _token_numbers(inputs: _Inputs, tokens: float, passes: float) -> list[Number]:
+    """Say how many tokens a training reads and, with packing, how many they would be without."""
+    said = Number("training tokens", tokens / 1e6, "million", "arithmetic: image and text of each conversation")
+    if inputs.params.finetune.packing == "none":
+        return [said]
+    counted = inputs.work.conversations["train"]
+    alone = passes * sum(count * (inputs.image + inputs.work.text_tokens[task]) for task, count in counted.items())
+    return [
+        said._replace(source=f"arithmetic: a picture read once for a pack, {alone / tokens:.2f} times fewer"),
+        Number("training tokens with packing none", alone / 1e6, "million", said.source),
     ]
 
 
@@ -122,7 +162,7 @@ def _describe(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     weights = costs.weight_bytes(inputs.params.base.billions, settings.quantization)
     share = min(1.0, settings.limit / work.images["test"]) if settings.limit else 1.0
     # A picture, one for each triple, is read once for all its questions; what follows it, once for each.
-    of_picture = costs.generation_operations(text, inputs.image, 0)
+    of_picture = costs.generation_operations(text, inputs.prefix, 0)
     vision = inputs.tiles * inputs.model.tile_operations
     operations = SYSTEMS * share * work.triples["test"] * (of_picture + vision)
     read = asked = 0.0
@@ -166,6 +206,7 @@ def _work_numbers(inputs: _Inputs) -> list[Number]:
         *(Number(f"images, {split}", count, "", counted) for split, count in work.images.items()),
         *(Number(f"training conversations, task {task}", count, "", counted) for task, count in tasks.items()),
         Number("training conversations, all (the paper: 121,339)", sum(tasks.values()), "", counted),
+        Number("training pictures, a pair's boxes drawn on each", len(work.pictures), "", counted),
         *(Number(f"text tokens, task {task}", count, "mean", text) for task, count in work.text_tokens.items()),
         Number("image tokens", inputs.image, "mean", photos),
         Number("image tokens", min(tokens), "fewest", photos),

@@ -20,10 +20,9 @@ from vsd_utils.data.conversations import Conversation, converse
 from vsd_utils.data.prompts import SYSTEM_PROMPTS, TASKS
 from vsd_utils.data.samples import outline
 from vsd_utils.data.splits import AUTHORS_IMAGES
+from vsd_utils.planning.batches import spread, usual_conversations, usual_pictures
 
-# Of the authors' 2,927 validation images: triples, distinct VSDv1 captions, images with three distinct captions.
-VAL_CONVERSATIONS = {1: 3_138, 2: 11_871, 3: 2_462}
-# Mean words of question and answer on the same files, by task.
+# Mean words of question and answer on the authors' validation files, by task.
 VAL_WORDS = {1: 42.5, 2: 26.5, 3: 52.0}
 TOKENS_A_WORD = 1.35  # of a tokenizer of 32,000 entries on such text; a guess where the tokenizer is not at hand
 USUAL_SIZE = (500, 375)  # of a photo, in pixels: 4:3, the most frequent shape of Visual Genome
@@ -32,14 +31,17 @@ USUAL_SIZE = (500, 375)  # of a photo, in pixels: 4:3, the most frequent shape o
 class Workload(NamedTuple):
     """Hold a run's numbers: by split images and triples, conversations by split and task, mean tokens, and sources.
 
-    ``text_tokens``: question, answer and template, by task; ``sizes``: width and height of photos; ``sources``: where
-    "conversations", "text" and "images" are from.
+    ``pictures``: conversations about each training picture, one a triple, in the order of the file; ``text_tokens``:
+    question, answer and template, by task, of which ``text_before`` stand before the picture; ``sizes``: width and
+    height of photos; ``sources``: where "conversations", "pictures", "text" and "images" are from.
     """
 
     images: dict[str, int]
     triples: dict[str, int]
     conversations: dict[str, dict[int, int]]
+    pictures: list[int]
     text_tokens: dict[int, float]
+    text_before: float
     sizes: list[tuple[int, int]]
     sources: dict[str, str]
 
@@ -51,8 +53,7 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
     """
     counted = {split: read_versions(*paths)[0] for split, paths in files.items() if all(map(Path.is_file, paths))}
     rows = {split: _conversations(split, items, convert) for split, items in counted.items()}
-    limit = convert.task2_captions * AUTHORS_IMAGES["val"] or VAL_CONVERSATIONS[2]
-    usual = VAL_CONVERSATIONS | {2: min(limit, VAL_CONVERSATIONS[2])}
+    usual = usual_conversations(convert.task2_captions)
     # 1. Images: all of a split, its part of an own split of the val files, at most the share that is asked for.
     own_split = set(files) == {"val"}
     whole = {split: len(counted[split]) if split in counted else AUTHORS_IMAGES[split] for split in AUTHORS_IMAGES}
@@ -75,6 +76,7 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
     source = "counted on the annotation files" if counted else ""
     if missing:
         source += f"{'; ' if source else ''}{', '.join(missing)} reckoned from the authors' validation files"
+    pictures, picture_source = _pictures(rows.get("val" if own_split else "train", []), triples["train"], convert)
     # 2. Tokens of the text.
     text, text_source = _text_tokens([row for split in rows.values() for row in split], convert, tokenizer)
     # 3. Sizes of the photos.
@@ -83,15 +85,35 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
         images,
         triples,
         conversations,
+        pictures,
         text,
+        _text_before(convert, tokenizer),
         sizes,
-        {"conversations": source, "text": text_source, "images": size_source},
+        {"conversations": source, "pictures": picture_source, "text": text_source, "images": size_source},
     )
 
 
 def _conversations(split: str, items: Sequence[Versions], convert: Convert) -> list[Conversation]:
     samples = (outline(versions, split, USUAL_SIZE) for versions in items)
     return [row for sample in samples for row in converse(sample, convert.task2_captions)]
+
+
+def _pictures(rows: Sequence[Conversation], number: int, convert: Convert) -> tuple[list[int], str]:
+    """Count the conversations about each of ``number`` training pictures; ``rows`` are those of the file, if any."""
+    counted = [*Counter(row.image for row in rows).values()]
+    if len(counted) == number:
+        return counted, "counted: the packs that the training makes"
+    if counted:
+        return spread(counted, number), "reckoned: evenly spread pictures of the annotation files"
+    return spread(usual_pictures(convert.task2_captions), number), "reckoned from the authors' validation files"
+
+
+def _text_before(convert: Convert, tokenizer: Any) -> float:
+    """Count the tokens before a picture: begin token, system prompt and the user's name."""
+    text = f"{SYSTEM_PROMPTS[convert.system_prompt]} USER: ".lstrip()
+    if tokenizer is None:
+        return TOKENS_A_WORD * len(text.split())
+    return len(tokenizer.encode(text, add_special_tokens=False).ids) + 1
 
 
 def _text_tokens(rows: list[Conversation], convert: Convert, tokenizer: Any) -> tuple[dict[int, float], str]:

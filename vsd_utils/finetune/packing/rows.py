@@ -4,8 +4,6 @@ A trainer is given packs as its rows, one a micro-batch. So many conversations a
 than as many drawn one by one; that a step holds whole pictures is what differs from drawing them one by one.
 """
 
-import math
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +11,9 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 
 from vsd_utils.data.photos import open_photo
+from vsd_utils.finetune.packing.packs import Part, arrange
 
 Row = dict[str, Any]
-_OPEN_PACKS = 64  # how many packs wait for a picture that fits: more fill better, fewer keep the drawn order
 
 
 class Picture(NamedTuple):
@@ -37,29 +35,10 @@ def by_picture(rows: Sequence[Row]) -> list[Picture]:
 
 
 def pack(rows: Sequence[Row], most_conversations: int, seed: int) -> list[Pack]:
-    """Put whole pictures together into packs of at most ``most_conversations`` rows, in an order drawn by seed.
-
-    A picture with more of them is cut into several. A pack also holds at most one picture more than that many
-    conversations have on average, so that pictures with a single conversation do not make one that fills the memory.
-    """
-    # 1. Pictures, none with more conversations than a pack may have.
-    pictures = [part for picture in by_picture(rows) for part in _cut(picture, most_conversations)]
-    most_pictures = math.ceil(most_conversations * len(pictures) / max(1, len(rows))) + 1
-    random.Random(seed).shuffle(pictures)
-    # 2. Each into the fullest of the open packs that has room for it, else into a new one.
-    done: list[Pack] = []
-    waiting: list[Pack] = []
-    for picture in pictures:
-        room = most_conversations - len(picture.conversations)
-        fitting = [one for one in waiting if _conversations(one) <= room and len(one) < most_pictures]
-        if fitting:
-            max(fitting, key=_conversations).append(picture)
-            continue
-        waiting.append([picture])
-        if len(waiting) > _OPEN_PACKS:
-            fullest = max(range(len(waiting)), key=lambda place: (_conversations(waiting[place]), -place))
-            done.append(waiting.pop(fullest))
-    return done + waiting
+    """Put whole pictures together into packs of at most ``most_conversations`` rows, as ``packs.arrange`` says."""
+    pictures = by_picture(rows)
+    packs = arrange([len(picture.conversations) for picture in pictures], most_conversations, seed)
+    return [[_part(pictures[part.picture], part) for part in one] for one in packs]
 
 
 def pack_rows(packs: Sequence[Pack], folder: Path) -> Dataset:
@@ -97,10 +76,5 @@ def spread_pictures(rows: Sequence[Row], count: int) -> list[Row]:
     return [row for picture in chosen for row in picture.conversations]
 
 
-def _cut(picture: Picture, most: int) -> list[Picture]:
-    rows = picture.conversations
-    return [Picture(picture.image, rows[start : start + most]) for start in range(0, len(rows), most)]
-
-
-def _conversations(one: Pack) -> int:
-    return sum(len(picture.conversations) for picture in one)
+def _part(picture: Picture, part: Part) -> Picture:
+    return Picture(picture.image, picture.conversations[part.start : part.stop])
