@@ -79,10 +79,23 @@ def losses(work: Path) -> dict[str, list[float]]:
     return {name: [entry[name] for entry in log if name in entry] for name in ("loss", "eval_loss")}
 
 
-def test_two_processes_killed_and_resumed_have_the_loss_curve_of_one(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+# A step of one process and of two together: four conversations, or two packs.
+STEPS = {
+    "none": ({"per_device_train_batch_size": 4}, {"per_device_train_batch_size": 2}),
+    "shared_image": ({"gradient_accumulation_steps": 2}, {"gradient_accumulation_steps": 1}),
+}
+
+
+@pytest.mark.parametrize("packing", STEPS)
+def test_two_processes_killed_and_resumed_have_the_loss_curve_of_one(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    packing: str,
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    train.train(job(folder, one))
-    shared = job(folder, two, processes=2, per_device_train_batch_size=2)
+    of_one, of_two = STEPS[packing]
+    train.train(job(folder, one, packing=packing, **of_one))
+    shared = job(folder, two, processes=2, packing=packing, **of_two)
     tree: list[psutil.Process] = []
     killing = kill_one_rank_once(two / "checkpoint-2" / "whole", tree)
     with pytest.raises(

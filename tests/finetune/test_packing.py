@@ -1,5 +1,6 @@
 """One copy of a picture for all conversations about it, against TRL's own collator and the model's stock forward."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import ROOT
 from vsd_utils.data.conversations import converse, training_row
 from vsd_utils.data.photos import open_photo
 from vsd_utils.data.prompts import CHAT_TEMPLATE
@@ -215,6 +217,20 @@ def test_fifty_steps_of_trl_end_at_the_weights_of_separate_examples(world: World
     ended = [dict(trainer.model.named_parameters()) for trainer in (reference, packing)]
     moved = {name: (ended[0][name] - start[name]).norm() for name in start}
     assert max((ended[1][name] - ended[0][name]).norm() / moved[name] for name in start) < 1e-3
+
+
+def test_the_example_of_the_page_runs(world: World, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "packing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    asked = [
+        ("images/0.jpg", "What is it?", "A ball."),
+        ("images/0.jpg", "Where?", "Left."),
+        ("images/1.jpg", "?", "!"),
+    ]
+    given = {"folder": world.folder, "output": str(tmp_path), "processor": world.processor, "asked": asked}
+    if not torch.cuda.is_available():
+        example = example.replace("SFTConfig(output,", "SFTConfig(output, use_cpu=True, bf16=False,")
+    exec(example, given | {"model": world.model().unload()})
 
 
 def test_prompts_that_differ_before_the_picture_are_refused(world: World) -> None:

@@ -378,8 +378,8 @@ def test_killed_answering_asks_whole_batches_of_one_go_and_no_other(folder: Path
     whole = answered(folder, model, unfinished, 7)
     of_one_go = list(batches)
     lines = unfinished.read_text().splitlines(keepends=True)
-    # What a kill leaves: the first batch of seven, two rows of the second and a line cut short.
-    unfinished.write_text("".join(lines[:9]) + lines[9][:25])
+    # What a kill leaves: the first batch of seven pictures, two rows of the second and a line cut short.
+    unfinished.write_text("".join(lines[:23]) + lines[23][:25])
     batches.clear()
     assert answered(folder, model, unfinished, 7) == whole
     assert batches == of_one_go[-len(batches) :]

@@ -154,9 +154,8 @@ def test_a_server_rewrites_with_the_prompts_and_seeds_that_are_ours(folder, gate
     sentences = ["the cup is on the box.", "there is a cup on the box.", "the cup is on the box."]
     rows = [first | {"sentences": sentences}, first | {"id": "2#0", "sentences": sentences}]
     rows += [first | {"id": "3#0", "sentences": ["a.", "b.", "c."]}]  # nothing to preserve, so nothing is asked
-    chosen = local_model.Settings(
-        prompt="sentence", candidates=2, temperature=0.7, top_p=0.9, max_new_tokens=12, batch_size=2, seed=3
-    )
+    sampled = {"candidates": 2, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": 12}
+    chosen = local_model.Settings(prompt="sentence", batch_size=2, ask_hopeless=False, seed=3, **sampled)
     server = Server(settings(gate.url, folder / "chat", requests_at_once=1))  # one stream of random numbers
     # It fails after two of the four answers, and the next run asks for the other two.
     gate.refuse = lambda number: 400 if number >= 2 else None

@@ -25,6 +25,7 @@ LESS = {
     *("refiner.source", "refiner.billions", "refiner.shrunk"),
     *("finetune.max_steps", "finetune.eval_steps", "finetune.save_steps", "finetune.val_rows"),
     *("describe.limit", "refine.items", "evaluate.resamples"),
+    "refine.ask_hopeless",  # more, so that the refiner has something to rewrite: no relation can be read in noise
 }
 # A reading of ours of that data set's predicates.
 PREDICATES = {
@@ -118,6 +119,10 @@ def test_it_runs_on_real_photos(tmp_path: Path) -> None:
     tokens = project.json("data/conversations/statistics.json")["tokens"]["image"]
     assert 1_900 < tokens["median"] <= tokens["maximum"] <= 2_928
     assert len(read_jsonl(project.folder / "data/predictions/lora.jsonl")) >= 3
+    # No relation can be read in the stand-in's noise, and the refiner is asked to rewrite it all the same.
+    [noise] = read_jsonl(project.folder / "data/refined/lora_refined.jsonl")
+    assert noise["reason"] == "unclear_original"
+    assert noise["readable_answers"] + sum(noise["unreadable_answers"].values()) == 1
     timings = project.run("python", "-m", "vsd_utils", "timings")
     assert "fine-tuning" in timings
     assert "evaluate" in timings

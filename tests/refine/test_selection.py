@@ -175,9 +175,8 @@ def tiny():
     return LlamaForCausalLM(config).eval(), wrapped
 
 
-SETTINGS = Settings(
-    prompt="sentence", candidates=3, temperature=1.0, top_p=0.95, max_new_tokens=8, batch_size=2, seed=1
-)
+SAMPLED = {"candidates": 3, "temperature": 1.0, "top_p": 0.95, "max_new_tokens": 8}
+SETTINGS = Settings(prompt="sentence", batch_size=2, ask_hopeless=False, seed=1, **SAMPLED)
 
 
 @pytest.mark.parametrize("prompt", ["sentence", "set"])

@@ -218,6 +218,7 @@ class Refine(Section):
     max_new_tokens: Count
     batch_size: Count
     prompt: Literal["sentence", "set"]
+    ask_hopeless: bool
     dtype: Dtype
     quantization: Quantization
     endpoint: Endpoint | None

@@ -1,5 +1,7 @@
 """Answers of a vision-language model to the three tasks, generated greedily, in batches, safely.
 
+A batch is some pictures with all questions about each. The model reads a picture once (``shared_prefix.py``).
+
 Prediction rows (``data/predictions/<system>.jsonl``): ``id`` (the triple's), ``img_id``, ``task``, ``subject``,
 ``object``, ``relation`` (gold), ``prompt`` (the question), ``raw`` (the generated text) and ``sentences``: the label
 of task 1, the sentence of task 2, exactly three of task 3 (empty strings where the model wrote fewer). Where task 1 is
@@ -20,7 +22,7 @@ from vsd_utils.data.images import empty_canvas
 from vsd_utils.data.photos import open_photo
 from vsd_utils.data.prompts import TASKS, messages, question, sentences
 from vsd_utils.data.samples import Sample
-from vsd_utils.models import likelihood
+from vsd_utils.models import likelihood, shared_prefix
 
 SENTENCES = {1: 1, 2: 1, 3: 3}  # in an answer, by task
 
@@ -28,6 +30,7 @@ SENTENCES = {1: 1, 2: 1, 3: 3}  # in an answer, by task
 class Settings(BaseModel):
     """Say how questions are asked: in batches of how many, with how many new tokens by task, after which system text.
 
+    ``batch_size`` counts pictures, each with all its questions; in memory are keys and values for so many prompts.
     ``task1`` is "generate" or "likelihood" (``likelihood.py``), which a server's answers do not know.
     ``system_prompt`` is a key of ``prompts.SYSTEM_PROMPTS``, the one that the conversations were made with.
     """
@@ -76,37 +79,47 @@ def answer(
     in the file ``unfinished`` batch by batch, and what a killed run left there is not asked again
     (``resume.finish_batches``); the file is the caller's to remove.
     """
-    # 1. Batches of one task each, whose answers have the same limit of new tokens.
+    # 1. Batches of pictures, and in each round of a batch one question about each picture.
     batches = batches_to_answer(asked, settings.batch_size)
-
-    # 2. Pictures and questions of a batch as tensors.
-    def read(batch: Sequence[Row]) -> Any:
-        pictures = [open_photo(images / row["image"]) for row in batch]
-        if blank:
-            pictures = [empty_canvas(picture.size) for picture in pictures]
-        return encode(processor, pictures, [row["prompt"] for row in batch], settings.system_prompt)
-
     options = likelihood.options(processor) if settings.task1 == "likelihood" else {}
 
-    def work(left: Sequence[Sequence[Row]]) -> Iterator[list[Row]]:
-        for batch, inputs in zip(left, _ahead(read, left), strict=True):
-            if options and batch[0]["task"] == 1:
-                found = likelihood.probabilities(model, inputs, options)
-                yield [_likeliest(row, of_row) for row, of_row in zip(batch, found, strict=True)]
-                continue
-            # 3. Each text beside its question, and cut into sentences.
-            texts = complete(model, processor, inputs, settings.max_new_tokens[batch[0]["task"] - 1])
-            yield [_answered(row, text) for row, text in zip(batch, texts, strict=True)]
+    # 2. Pictures and questions of a batch as tensors.
+    def read(batch: Sequence[Row]) -> shared_prefix.Prompts:
+        rounds = rounds_of(batch)
+        pictures = [open_photo(images / row["image"]) for row in rounds[0]]
+        if blank:
+            pictures = [empty_canvas(picture.size) for picture in pictures]
+        texts = [[render_prompt(processor, row["prompt"], settings.system_prompt) for row in rows] for rows in rounds]
+        return shared_prefix.encode_rounds(processor, pictures, texts)
 
-    # 4. What a killed run has left undone, then everything in the order of the questions.
+    def work(left: Sequence[Sequence[Row]]) -> Iterator[list[Row]]:
+        for batch, prompts in zip(left, _ahead(read, left), strict=True):
+            yield _answer_batch(model, processor, batch, prompts, settings, options)
+
+    # 3. What a killed run has left undone, then everything in the order of the questions.
     answers = finish_batches(batches, work, unfinished, identity)
     return [answers[identity(row)] for row in asked]
 
 
 def batches_to_answer(asked: Sequence[Row], size: int) -> list[Sequence[Row]]:
-    """Cut questions into batches of at most ``size``, task by task."""
-    by_task = ([row for row in asked if row["task"] == task] for task in TASKS)
-    return [batch for rows in by_task for batch in batches_of(rows, size)]
+    """Cut questions into batches of at most ``size`` pictures, each with all its questions, round by round.
+
+    The pictures of a batch are asked the same tasks, so that every one has a question in each round: those that all
+    three tasks are about do not wait, their keys and values in memory, beside those with a question of task 1 alone.
+    """
+    by_picture: dict[str, list[Row]] = {}
+    for row in sorted(asked, key=lambda row: TASKS.index(row["task"])):
+        by_picture.setdefault(row["image"], []).append(row)
+    by_tasks: dict[tuple[int, ...], list[list[Row]]] = {}
+    for rows in by_picture.values():
+        by_tasks.setdefault(tuple(row["task"] for row in rows), []).append(rows)
+    cut = [alike[at : at + size] for alike in by_tasks.values() for at in range(0, len(alike), size)]
+    return [[row for rows in zip(*pictures, strict=True) for row in rows] for pictures in cut]
+
+
+def rounds_of(batch: Sequence[Row]) -> list[Sequence[Row]]:
+    """Cut a batch of ``batches_to_answer`` into rounds of one task, each with one question about every picture."""
+    return list(batches_of(batch, len({row["image"] for row in batch})))
 
 
 def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]]) -> Iterator[Any]:
@@ -122,6 +135,25 @@ def _ahead(read: Callable[[Sequence[Row]], Any], batches: Sequence[Sequence[Row]
 def identity(row: Row) -> tuple[str, int]:
     """Tell questions apart: the triple's id and the task."""
     return row["id"], row["task"]
+
+
+def _answer_batch(
+    model: Any,
+    processor: Any,
+    batch: Sequence[Row],
+    prompts: shared_prefix.Prompts,
+    settings: Settings,
+    options: likelihood.Options,
+) -> list[Row]:
+    """Answer the rounds of a batch; with ``options`` task 1 by likelihood. Keys and values are freed on return."""
+    answered: list[Row] = []
+    for rows, inputs in zip(rounds_of(batch), shared_prefix.ask_rounds(model, prompts), strict=True):
+        task = rows[0]["task"]
+        if options and task == 1:
+            answered += map(_likeliest, rows, likelihood.probabilities(model, inputs, options))
+        else:
+            answered += map(_answered, rows, complete(model, processor, inputs, settings.max_new_tokens[task - 1]))
+    return answered
 
 
 def _answered(row: Row, text: str) -> Row:
@@ -172,7 +204,10 @@ def encode(processor: Any, images: list[Image.Image], asked: list[str], system_p
 
 
 def complete(model: Any, processor: Any, inputs: Any, max_new_tokens: int) -> list[str]:
-    """Answer a batch of ``encode`` greedily; end tokens and white space at the edges are stripped."""
+    """Answer a batch of ``encode`` or a round of ``ask_rounds`` greedily.
+
+    End tokens and white space at the edges are stripped.
+    """
     # 1. To the model's device; pixels, which alone are floating-point numbers, in its dtype.
     inputs = inputs.to(model.device, dtype=model.dtype)
     # 2. Token ids of question and answer (questions, tokens + new tokens), padded on the right after an answer's end.

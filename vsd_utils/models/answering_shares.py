@@ -52,7 +52,7 @@ def answer_share(job: Job) -> None:
     number, processes = place()
     limit_threads(p["threads"])
     batches = batches_to_answer(job["asked"], settings.batch_size)[number::processes]
-    # Cut into the same batches again: only a task's last one is smaller.
+    # Cut into the same batches again: of those whose pictures are asked the same tasks only the last one is smaller.
     asked = [row for batch in batches for row in batch]
     processor = vision_language.load_processor(Path(job["base"]))
     model: Any = vision_language.load_model(p["dtype"], p["quantization"], Path(job["base"])).eval()

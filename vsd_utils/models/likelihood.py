@@ -2,7 +2,7 @@
 
 The score of a relation is the sum of the log-probabilities of its tokens and of the end token after them; it is not
 divided by the number of tokens. A question is read once, the picture too: the nine answers stand behind it in one row,
-and a mask keeps each from seeing the others.
+and a mask keeps each from seeing the others. What was read before, as ``past_key_values``, is not read again.
 """
 
 from collections.abc import Mapping
@@ -46,11 +46,14 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 def log_likelihoods(model: Any, inputs: Any, answers: Options) -> torch.Tensor:
     """Sum the log-probabilities of each answer's tokens after each question: (questions, answers), float32, on the CPU.
 
-    ``inputs`` is a batch of ``answering.encode`` (questions, tokens), padded on the left.
+    ``inputs`` is a batch of ``answering.encode`` (questions, tokens), padded on the left, or a round of
+    ``shared_prefix.ask_rounds``, whose keys and values grow by what is read here.
     """
     inputs = inputs.to(model.device, dtype=model.dtype)
     ids, attention = inputs["input_ids"], inputs["attention_mask"]
     questions, width = ids.shape
+    rest = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
+    cached = rest["past_key_values"].get_seq_length() if "past_key_values" in rest else 0
     # 1. All answers behind every question, one after another (questions, tokens + tokens of all answers).
     behind = torch.tensor([token for answer in answers.values() for token in answer], device=ids.device)
     number = torch.tensor([n for n, answer in enumerate(answers.values()) for _ in answer], device=ids.device)
@@ -59,23 +62,22 @@ def log_likelihoods(model: Any, inputs: Any, answers: Options) -> torch.Tensor:
     # 2. Positions: padding takes up none, and every answer begins where the question ends.
     last = attention.sum(1, keepdim=True) - 1
     positions = torch.cat([(attention.cumsum(1) - 1).clamp(min=0), last + 1 + place], dim=1)
-    # 3. Who sees whom (questions, 1, tokens, tokens): what is before it, but no padding and no other answer.
+    # 3. Who sees whom (questions, 1, tokens to read, tokens): what is before it, but no padding and no other answer.
     total = packed.shape[1]
     answer_of = torch.cat([torch.full((width,), -1, device=ids.device), number])
-    seen = torch.ones(total, total, dtype=torch.bool, device=ids.device).tril()
-    seen &= (answer_of[None, :] == -1) | (answer_of[None, :] == answer_of[:, None])
+    itself = torch.eye(total, dtype=torch.bool, device=ids.device)[cached:]
+    seen = torch.ones_like(itself).tril(cached)
+    seen &= (answer_of == -1) | (answer_of == answer_of[cached:, None])
     real = torch.cat([attention.bool(), torch.ones(questions, len(behind), dtype=torch.bool, device=ids.device)], 1)
-    # Padding sees itself, because a row that sees nothing is no number.
-    sees = (seen & real[:, None, :]) | torch.eye(total, dtype=torch.bool, device=ids.device)
-    mask = torch.zeros(questions, 1, total, total, dtype=model.dtype, device=ids.device)
-    mask.masked_fill_(~sees[:, None], torch.finfo(model.dtype).min)
+    sees = (seen & real[:, None, :]) | itself  # padding too, because a row that sees nothing is no number
+    mask = torch.zeros(sees.shape, dtype=model.dtype, device=ids.device)
+    mask = mask.masked_fill_(~sees, torch.finfo(model.dtype).min)[:, None]
     # 4. One pass; scores of the last token of the question and of all tokens behind it.
-    rest = {name: tensor for name, tensor in inputs.items() if name not in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         logits = model(
-            input_ids=packed,
+            input_ids=packed[:, cached:],
             attention_mask=mask,
-            position_ids=positions,
+            position_ids=positions[:, cached:],
             use_cache=False,
             logits_to_keep=len(behind) + 1,
             **rest,

@@ -121,12 +121,15 @@ def _describe(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     settings, text, work = inputs.params.describe, inputs.model.decoder, inputs.work
     weights = costs.weight_bytes(inputs.params.base.billions, settings.quantization)
     share = min(1.0, settings.limit / work.images["test"]) if settings.limit else 1.0
-    operations = read = asked = 0.0
+    # A picture, one for each triple, is read once for all its questions; what follows it, once for each.
+    of_picture = costs.generation_operations(text, inputs.image, 0)
+    vision = inputs.tiles * inputs.model.tile_operations
+    operations = SYSTEMS * share * work.triples["test"] * (of_picture + vision)
+    read = asked = 0.0
     for task, new in enumerate(settings.max_new_tokens, 1):
         rows = SYSTEMS * share * (work.triples["test"] if task == 1 else work.images["test"])
         tokens = inputs.image + work.text_tokens[task]
-        vision = inputs.tiles * inputs.model.tile_operations
-        operations += rows * (costs.generation_operations(text, tokens, new) + vision)
+        operations += rows * (costs.generation_operations(text, tokens, new) - of_picture)
         # Each new token reads the weights once a batch, and the keys and values of its own row.
         read += rows * new * (weights / settings.batch_size + tokens * text.cache_bytes)
         asked += rows

@@ -24,7 +24,10 @@ _PROBE = "Here stands what the system says"
 
 
 class Settings(BaseModel):
-    """Say how rewrites are sampled: ``candidates`` for each sentence ("sentence") or for the three together ("set")."""
+    """Say how rewrites are sampled: ``candidates`` for each sentence ("sentence") or for the three together ("set").
+
+    ``ask_hopeless`` has them sampled also for rows for which none could be accepted (``selection.hopeless``).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,6 +37,7 @@ class Settings(BaseModel):
     top_p: float = Field(gt=0, le=1)
     max_new_tokens: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    ask_hopeless: bool
     seed: int = Field(ge=0)
 
 

@@ -42,9 +42,8 @@ def refine(
 
 def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings) -> list[Row]:
     """Rewrite one batch with a random stream of its own, which depends on the seed and the first row's id."""
-    # 1. The chats of all rows for which a rewrite could be accepted.
-    open_rows = [row for row in batch if hopeless(row) is None]
-    chats = [(row["id"], chat) for row in open_rows for chat in conversations(row, settings.prompt)]
+    # 1. The chats of all rows; a row without any draws nothing from the random stream.
+    chats = [(row["id"], chat) for row in batch for chat in chats_about(row, settings)]
     # 2. The candidates of all chats at once, then by row.
     digest = hashlib.sha256(f"{settings.seed} {batch[0]['id']}".encode()).digest()
     seed = int.from_bytes(digest[:8], "big") >> 1  # 63 bits, which torch takes
@@ -54,6 +53,11 @@ def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings
         answers[identity] += of_chat
     # 3. Read and judged.
     return [judged(row, answers[row["id"]], settings.prompt) for row in batch]
+
+
+def chats_about(row: Mapping[str, Any], settings: Settings) -> list[list[dict[str, str]]]:
+    """Write the chats that ask about a row: none if no rewrite could be accepted, unless ``ask_hopeless`` is set."""
+    return conversations(row, settings.prompt) if settings.ask_hopeless or hopeless(row) is None else []
 
 
 def judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> Row:

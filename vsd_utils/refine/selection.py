@@ -29,8 +29,10 @@ A refined row (``data/refined/lora_refined.jsonl``) is the task 3 row of ``vsd_u
 | acceptable_rewrites | how many sentences were read that may replace an original, repeated ones included |
 | rejected_rewrites | how many sentences were read that may not, by reason (``Rejection``) |
 
-The last four count what was asked of the chat model for the item: where nothing was, they are 0 and empty. An answer
-holds one rewrite for the prompt "sentence", and up to three, or more, for "set".
+The last four count what was asked of the chat model for the item: where nothing was, they are 0 and empty. It is not
+asked about an item that is not_selected, nor, unless parameter ``ask_hopeless`` is set, about one that is
+unclear_original or already_diverse; of these the counts are all that comes of the answers. An answer holds one rewrite
+for the prompt "sentence", and up to three, or more, for "set".
 """
 
 import itertools
@@ -187,8 +189,6 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
     among equally diverse sets. Whatever is not accepted leaves the row's sentences as they are.
     """
     originals: list[str] = list(row["sentences"])
-    if reason := hopeless(row):
-        return Choice(originals, reason)
     fresh: dict[tuple[str, ...], str] = {}
     acceptable_rewrites, rejected = 0, Counter[Rejection]()
     for candidate in candidates:
@@ -198,6 +198,8 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
             acceptable_rewrites += 1
             fresh.setdefault(tuple(words(candidate)), candidate)
     counts = acceptable_rewrites, dict(sorted(rejected.items()))
+    if reason := hopeless(row):
+        return Choice(originals, reason, *counts)
     if not fresh:
         return Choice(originals, "no_valid_rewrite" if rejected else "no_readable_answer", *counts)
     kept = {tuple(words(sentence)): sentence for sentence in originals if keeps(sentence, row)}

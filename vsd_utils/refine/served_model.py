@@ -12,9 +12,8 @@ from typing import Any
 from vsd_utils.common.resume import Row
 from vsd_utils.models.endpoint import Answer, Request, Server, Size
 from vsd_utils.refine.local_model import Settings
-from vsd_utils.refine.prompts import conversations
-from vsd_utils.refine.rewriting import judged
-from vsd_utils.refine.selection import Choice, check, hopeless, refined
+from vsd_utils.refine.rewriting import chats_about, judged
+from vsd_utils.refine.selection import Choice, check, refined
 
 
 def refine(
@@ -49,15 +48,14 @@ def sizes(rows: Sequence[Row], selected: Collection[str], settings: Settings) ->
 
 
 def _asked(rows: Sequence[Row], selected: Collection[str], settings: Settings) -> list[Row]:
-    """List the requests: each candidate of each chat of each row for which a rewrite could be accepted."""
+    """List the requests: each candidate of each chat about each selected row."""
     wanted = [row for row in rows if row["id"] in selected]
     for row in wanted:
         check(row)
     return [
         {"id": row["id"], "chat": number, "candidate": candidate, "messages": chat}
         for row in wanted
-        if hopeless(row) is None
-        for number, chat in enumerate(conversations(row, settings.prompt))
+        for number, chat in enumerate(chats_about(row, settings))
         for candidate in range(settings.candidates)
     ]
 
