@@ -34,9 +34,11 @@ Form = Callable[..., torch.Tensor]
 def tensors(heads: int, keys: int, tokens: int) -> Tensors:
     """Draw queries, keys and values, bfloat16 on a GPU."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    shape = {"dtype": dtype, "device": device(), "requires_grad": True}
-    query = torch.randn(1, heads, tokens, 64, **shape)
-    return query, torch.randn(1, keys, tokens, 64, **shape), torch.randn(1, keys, tokens, 64, **shape)
+
+    def drawn(count: int) -> torch.Tensor:
+        return torch.randn(1, count, tokens, 64, dtype=dtype, device=device(), requires_grad=True)
+
+    return drawn(heads), drawn(keys), drawn(keys)
 
 
 def dense(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
