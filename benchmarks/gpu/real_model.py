@@ -4,8 +4,9 @@
     python benchmarks/gpu/real_model.py --shrunk --steps 3 --output check.json  # the script itself, on a CPU
 
 Speed and memory do not depend on what the weights are. Data: drawn scenes of 640 x 480 pixels, 2,340 image tokens each,
-with the paper's questions and answers. Reported: examples a second over the steady steps, the rate of operations that
-this means against a large matrix product of the same run, peak memory, answers a second, and the plan's numbers.
+with the paper's questions and answers, each picture read once (finetune.packing=shared_image). Reported: examples a
+second over the steady steps, the rate of operations that this means against a large matrix product of the same run,
+peak memory, answers a second, and the plan's numbers.
 """
 
 import argparse
@@ -24,9 +25,10 @@ from vsd_utils.data.conversations import converse, training_row
 from vsd_utils.data.images import draw_boxes
 from vsd_utils.data.prompts import IMAGE
 from vsd_utils.data.samples import PicturedTriple, Sample
-from vsd_utils.finetune.dataset import image_rows
-from vsd_utils.finetune.recipe import finetune_recipe
-from vsd_utils.finetune.trainer import TrainerData, make_trainer
+from vsd_utils.finetune.dataset import trainer_data
+from vsd_utils.finetune.packing.attention import use_shared_image_attention
+from vsd_utils.finetune.recipe import SHARED_IMAGE, finetune_recipe
+from vsd_utils.finetune.trainer import make_trainer
 from vsd_utils.miniature.model.architecture import make_tokenizer
 from vsd_utils.miniature.model.stand_ins import published_processor, smaller_config
 from vsd_utils.miniature.scenes.dataset import captions
@@ -37,9 +39,6 @@ from vsd_utils.models.loading import device
 from vsd_utils.planning import costs
 
 WARM_UP = 3  # steps before the steady ones
-# Each conversation with its picture; benchmarks/packing compares that with pictures that are read once.
-_BATCH = ("per_device_train_batch_size=4", "gradient_accumulation_steps=4")
-SEPARATE = [f"finetune.{change}" for change in ("packing=none", *_BATCH)]
 SIZE = (640, 480)
 SCENES = 48
 
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="steady steps")
     parser.add_argument("--shrunk", action="store_true", help="a small model of the same classes, to try the script")
     given = parser.parse_args()
-    params = Params.model_validate(compose(["profile=paper", f"finetune.max_steps={WARM_UP + given.steps}", *SEPARATE]))
+    params = Params.model_validate(compose(["profile=paper", f"finetune.max_steps={WARM_UP + given.steps}"]))
     with tempfile.TemporaryDirectory() as folder:
         record = measure(params, given.shrunk, Path(folder))
     given.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -92,38 +91,46 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
         model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
     torch.set_default_dtype(torch.float32)
     weights = sum(weight.numel() for weight in model.parameters())
-    # 3. The recipe, but for validation and checkpoints.
-    recipe = finetune_recipe({**settings.model_dump(), "seed": params.seed}, folder / "work")
+    # 3. The recipe, but for validation and checkpoints; each picture is read once for all its conversations.
+    values = {**settings.model_dump(), "seed": params.seed}
+    recipe = finetune_recipe(values, folder / "work")
     recipe.training.eval_strategy = recipe.training.save_strategy = "no"
-    steps = WARM_UP + (settings.max_steps - WARM_UP)
-    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
-    many = (rows * (1 + steps * batch // len(rows)))[: steps * batch]
-    trainer = make_trainer(model, processor, recipe.training, TrainerData(image_rows(many, folder)), lora=recipe.lora)
+    data = trainer_data({"train": rows, "val": rows[:1]}, folder, processor, values)._replace(val=None)
+    assert settings.packing == SHARED_IMAGE  # what is counted below is of packs
+    use_shared_image_attention(model)
+    trainer = make_trainer(model, processor, recipe.training, data, lora=recipe.lora)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
     seconds = clock.ends[-1] - clock.ends[WARM_UP - 1]
+    # Over all packs several times, so the mean of them is what a step holds.
+    batch = len(rows) / len(data.train) * settings.gradient_accumulation_steps
     examples = (len(clock.ends) - WARM_UP) * batch / seconds
     peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
     # 4. What the plan says of the same rows.
     sizes = costs.vision_language(config)
-    batch_tokens = trainer.data_collator([trainer.train_dataset[0]])
-    tokens, held = float(batch_tokens["input_ids"].shape[1]), settings.per_device_train_batch_size
+    row = max(trainer.data_collator([one])["input_ids"].shape[1] for one in data.train)
+    # All tokens over all pictures: a picture with what is said about it, as if that were one conversation.
+    tokens = sum(trainer.data_collator([one])["input_ids"].shape[1] for one in data.train) / SCENES
     operations = costs.training_operations(sizes, tokens, 5, settings.r, settings.activation_checkpointing)
+    operations /= len(rows) / SCENES
+    planned = costs.finetune_bytes(sizes.decoder, params.base, settings, row)
     product = _product_rate()
     record = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
         "weights": weights,
-        "rows a step": batch,
+        "packing": settings.packing,
+        "conversations a step": batch,
         "steady steps": len(clock.ends) - WARM_UP,
-        "tokens of a row": tokens,
+        "tokens of a batch, at most": row,
+        "tokens of a picture with its conversations": tokens,
         "examples a second": examples,
         "operations a second of training, 10^12": examples * operations / 1e12,
         "operations a second of a matrix product, 10^12": product / 1e12,
         "share of the matrix product": examples * operations / product,
         "peak memory, GiB": peak,
-        "planned memory, GiB": costs.finetune_bytes(sizes.decoder, params.base, settings, tokens * held) / 2**30,
+        "planned memory, GiB": planned / 2**30,
     }
     return record | _ask(trainer.model, processor, samples, folder, params)
 

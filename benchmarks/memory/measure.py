@@ -66,7 +66,7 @@ def index(folder: Path) -> Callable[[], None]:
     settings = Fetch(**content | {"annotations": str(folder), "photos": str(folder / "photos")})
 
     def work() -> None:
-        admission, problems = survey(settings, every_pixel=True)
+        admission, problems = survey(settings, every_pixel=True, seed=0)
         assert not problems, problems
         assert sum(map(len, admission.usable.values())) == sum(IMAGES.values())
 
@@ -107,8 +107,9 @@ def loaded(folder: Path) -> tuple[Any, Any, list[dict[str, Any]], Any]:
 
 def train(folder: Path) -> Callable[[], None]:
     """Prepare 50 steps of profile mini: LoRA on batches of 16 rows."""
-    from vsd_utils.finetune.dataset import image_rows
-    from vsd_utils.finetune.recipe import finetune_recipe
+    from vsd_utils.finetune.dataset import trainer_data
+    from vsd_utils.finetune.packing.attention import use_shared_image_attention
+    from vsd_utils.finetune.recipe import SHARED_IMAGE, finetune_recipe
     from vsd_utils.finetune.trainer import finetuner, train_to_the_end
 
     model, processor, asked, params = loaded(folder)
@@ -126,10 +127,10 @@ def train(folder: Path) -> Callable[[], None]:
         "dataloader_num_workers": 0,
         "save_steps": 25,
     }
-    data = image_rows(rows, folder / "photos")
-    trainer = finetuner(
-        model, processor, data, image_rows(rows[:16], folder / "photos"), finetune_recipe(values, folder / "work")
-    )
+    data = trainer_data({"train": rows, "val": rows[:16]}, folder / "photos", processor, values)
+    if values["packing"] == SHARED_IMAGE:
+        use_shared_image_attention(model)
+    trainer = finetuner(model, processor, data, finetune_recipe(values, folder / "work"))
 
     def work() -> None:
         train_to_the_end(trainer)
@@ -146,7 +147,7 @@ def answer(folder: Path) -> Callable[[], None]:
     model, processor, asked, params = loaded(folder)
     size = compose(["profile=paper"])["describe"]["batch_size"]
     lengths = params.describe.max_new_tokens
-    settings = answering.Settings(batch_size=size, max_new_tokens=lengths, system_prompt="none")
+    settings = answering.Settings(batch_size=size, max_new_tokens=lengths, system_prompt="none", task1="generate")
 
     def work() -> None:
         rows = answering.answer(model.eval(), processor, asked, folder / "photos", folder / "answers.jsonl", settings)
