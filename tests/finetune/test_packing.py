@@ -266,7 +266,7 @@ def test_packs_hold_every_conversation_once_within_their_limits(counts: list[int
     # Pictures are cut only where they have to be, and single conversations never fill a pack with pictures.
     pictures = sum(map(len, packs))
     assert pictures == sum(-(-k // most) for k in counts)
-    assert max(map(len, packs)) <= -(-most * pictures // len(rows)) + 1
+    assert max(map(len, packs)) <= -(-most * pictures // len(rows))
 
 
 def test_of_the_validation_rows_whole_pictures_are_taken(world: World) -> None:

@@ -39,12 +39,12 @@ def arrange(conversations: Sequence[int], most_conversations: int, seed: int) ->
     """Put whole pictures together into packs of at most ``most_conversations`` rows, in an order drawn by seed.
 
     ``conversations`` is the number of rows about each picture. A picture with more than a pack may have is cut into
-    several parts. A pack also holds at most one picture more than that many conversations have on average, so that
+    several parts. A pack holds no more pictures than that many conversations have on average, rounded up, so that
     pictures with a single conversation do not make one that fills the memory.
     """
     # 1. Pictures, none with more conversations than a pack may have.
     parts = [part for picture, count in enumerate(conversations) for part in _cut(picture, count, most_conversations)]
-    most_pictures = math.ceil(most_conversations * len(parts) / max(1, sum(conversations))) + 1
+    most_pictures = math.ceil(most_conversations * len(parts) / max(1, sum(conversations)))
     random.Random(seed).shuffle(parts)
     # 2. Each into the fullest of the open packs that has room for it, else into a new one.
     done: list[_Open] = []
