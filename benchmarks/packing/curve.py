@@ -127,7 +127,7 @@ def _draw_mask(axis: Any, prefix: int = 14, branches: tuple[int, ...] = (4, 5, 3
     seen[prefix:] = branch_mask(prefix, branches).float() * 2
     axis.imshow(seen, cmap=plt.matplotlib.colors.ListedColormap(["white", "#9bb8d3", "#e0a458"]))
     starts = [0, prefix, *(prefix + sum(branches[: n + 1]) for n in range(len(branches) - 1))]
-    names = ["system prompt\nand image", *(f"branch {n + 1}" for n in range(len(branches)))]
+    names = ["system prompt\nand image", *(f"branch\n{n + 1}" for n in range(len(branches)))]
     ends = [*starts[1:], tokens]
     axis.set_xticks([(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)], names, fontsize=8)
     axis.set_yticks([(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)], names, fontsize=8)

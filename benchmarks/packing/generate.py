@@ -157,7 +157,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     # 25 on average, and in the proportion of the paper's profile's limits, 12, 40 and 120.
-    parser.add_argument("--new-tokens", type=int, nargs=3, default=[5, 17, 53], help="by task")
+    parser.add_argument("--new-tokens", type=int, nargs=3, default=[3, 11, 33], help="by task")
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

@@ -235,9 +235,9 @@ def measure(given: argparse.Namespace, setup: Setup) -> dict[str, Any]:
     # 2. The sides.
     batches = [given.batch] if given.batch else [1, 2, 4, 8]
     tuned = [Side(False, batch, recomputed, given.workers) for batch in batches for recomputed in choices(given)]
-    sizes = [given.conversations, 6] if given.full else [given.conversations]
+    sizes = [given.conversations, 6] if given.full else [given.conversations, 8]
     packed = [Side(True, size, recomputed, given.workers) for size in sizes for recomputed in choices(given)]
-    sides = {SHIPPED: Side(False, SHIPPED_BATCH, True, 0)}
+    sides = {} if given.tuned_only else {SHIPPED: Side(False, SHIPPED_BATCH, True, 0)}
     sides[TUNED], tried = fastest(tuned, hardest, setup) if len(tuned) > 1 else (tuned[0], {})
     sides[PACKED], packed_tried = fastest(packed, hardest, setup) if len(packed) > 1 else (packed[0], {})
     # 3. In turns.
@@ -282,7 +282,7 @@ def compare(
                 if sides[other].recomputed == sides[PACKED].recomputed
                 else None,
             }
-            for other in (SHIPPED, TUNED)
+            for other in sides.keys() - {PACKED}
         },
     }
 
@@ -323,6 +323,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=2, help="micro-batches before the timed ones, in each round")
     parser.add_argument("--conversations", type=int, default=16, help="the most in a pack")
     parser.add_argument("--batch", type=int, help="of TRL tuned; without: the fastest of 1, 2, 4 and 8")
+    parser.add_argument("--tuned-only", action="store_true", help="without TRL as shipped, which takes longest")
     parser.add_argument("--workers", type=int, help="of packed and tuned; without: 1 on a CPU, 8 on a GPU")
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--layers", type=int, default=2)
