@@ -47,7 +47,7 @@ def third_party(path: Path) -> set[str]:
             names |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
-    ours = {"vsd_utils", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    ours = {"vsd_utils", *(path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))}
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - ours
 
 
