@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vsd_utils.data.annotations import Item
-from vsd_utils.evaluate.audit_captions import Number, NounPhrase, ReadCaption, folded, noun_numbers, read_caption
+from vsd_utils.evaluate.audit_captions import NounPhrase, Number, ReadCaption, folded, noun_numbers, read_caption
 from vsd_utils.metrics.relation_checker import states_relation
 
 ORIGINAL = "original"
@@ -121,11 +121,6 @@ def another_relation(relation: str, generator: random.Random) -> str:
     """Draw a relation of another kind, never the opposite."""
     own = next(kind for kind in _KINDS if relation in kind)
     return generator.choice([other for kind in _KINDS if kind is not own for other in kind])
-
-
-def wrong_relation(relation: str, generator: random.Random) -> str:
-    """Give the opposite of a relation, where it has none another one."""
-    return OPPOSITES.get(relation) or another_relation(relation, generator)
 
 
 def _readable(item: Item, captions: Iterable[str], numbers: Mapping[str, Number]) -> list[ReadCaption]:

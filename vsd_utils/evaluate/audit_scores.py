@@ -101,7 +101,11 @@ def score_edits(captions: Sequence[EditedCaption], checkers: HeldOutCheckers, en
     task = SentenceTask(rows, [one.references for one in captions], facts)
     scored = score_sentences({"audit": task}, engine)["audit"]
     # 2. The learned checker, each image by one that has not seen it.
-    claims = [(one.img_id, Claim(text, one.subject, one.object)) for one, row in zip(captions, rows, strict=True) for text in row]
+    claims = [
+        (one.img_id, Claim(text, one.subject, one.object))
+        for one, row in zip(captions, rows, strict=True)
+        for text in row
+    ]
     read = np.array(checkers.relations(claims), dtype=object).reshape(len(rows), len(COLUMNS))
     expected = np.array([one.relation for one in captions], dtype=object)[:, None]
     each = scored.each | {LEARNED: 100.0 * (read == expected)}

@@ -1,0 +1,98 @@
+"""The report card of a relation checker: how often it answers, how often rightly, and what it is fooled by.
+
+Each caption is taken to state the relation annotated for its pair, which people's captions do not always do, so a
+perfect checker does not have 100. Two tests say what is accepted wrongly: the roles of the names exchanged, and the
+relation's label in the caption replaced by another one.
+"""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from vsd_utils.data.annotations import RELATIONS, Item
+from vsd_utils.metrics import english
+from vsd_utils.metrics.relation_checker import statement
+from vsd_utils.metrics.relation_learned import Claim
+
+# For each claim, with its image, the relations that a checker reads in it; empty where it says nothing.
+Checker = Callable[[Sequence[tuple[str, Claim]]], list[frozenset[str]]]
+COLUMNS = (
+    "captions",
+    "sees relation",
+    "coverage",
+    "risk",
+    "roles exchanged",
+    "accepted",
+    "label replaced",
+    "accepted ",
+)
+
+
+class Case(NamedTuple):
+    """Hold a caption, the pair that it is about, and the relation annotated for the pair."""
+
+    img_id: str
+    claim: Claim
+    relation: str
+
+
+def cases_of(items: Sequence[Item], captions: Sequence[Sequence[str]]) -> list[Case]:
+    """Pair the ``captions``, image by image, with their image's triple, where it has one only."""
+    return [
+        Case(item.img_id, Claim(caption, triple.s, triple.o), triple.p)
+        for item, written in zip(items, captions, strict=True)
+        if len(item.triple_list) == 1
+        for triple in item.triple_list
+        for caption in written
+    ]
+
+
+def by_rules(claims: Sequence[tuple[str, Claim]]) -> list[frozenset[str]]:
+    """Read relations by the rules."""
+    return [statement(*claim).relations for _, claim in claims]
+
+
+def report_card(cases: Sequence[Case], checker: Checker, seed: int) -> dict[str, str]:
+    """Examine a checker: numbers of captions, and shares in %, empty where there is nothing to share.
+
+    "sees relation": of all captions; "coverage": those with any answer; "risk": those of the answered whose relation
+    is not in the answer. "accepted": the annotated relation is seen although the roles are exchanged (next to and pairs
+    of one name left out), or although its label is replaced by another (captions that hold the label).
+    """
+    answers = checker([(case.img_id, case.claim) for case in cases])
+    right = [case.relation in answer for case, answer in zip(cases, answers, strict=True)]
+    spoken = [bool(answer) for answer in answers]
+    exchanged = [case._replace(claim=case.claim.exchanged()) for case in cases if _one_way(case)]
+    generator = random.Random(seed)
+    replaced = [found for case in cases if (found := _with_another_label(case, generator))]
+    values = [
+        str(len(cases)),
+        _percent(sum(right), len(cases)),
+        _percent(sum(spoken), len(cases)),
+        _percent(sum(spoken) - sum(right), sum(spoken)),
+    ]
+    for wrong in (exchanged, replaced):
+        read = checker([(case.img_id, case.claim) for case in wrong])
+        accepted = sum(case.relation in answer for case, answer in zip(wrong, read, strict=True))
+        values += [str(len(wrong)), _percent(accepted, len(wrong))]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _one_way(case: Case) -> bool:
+    return case.relation != "next to" and not english.same_name(case.claim.subject, case.claim.object)
+
+
+def _with_another_label(case: Case, generator: random.Random) -> Case | None:
+    """Replace the relation's label by another one's; None where the caption does not hold it once."""
+    label = re.compile(rf"(?<!\w){re.escape(case.relation)}(?!\w)", re.IGNORECASE)
+    if len(label.findall(case.claim.sentence)) != 1:
+        return None
+    # "on" and "above" are not told apart: both are said of what the inverse "under" is said of.
+    near = {"on", "above"} if case.relation in ("on", "above") else {case.relation}
+    other = generator.choice([relation for relation in RELATIONS if relation not in near])
+    return case._replace(claim=case.claim._replace(sentence=label.sub(other, case.claim.sentence)))
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else ""
