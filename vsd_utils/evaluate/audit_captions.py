@@ -17,25 +17,8 @@ Number = Literal["singular", "plural", "mass"]
 
 # What can stand between a noun and any of the nine relations, of any subject: "is sitting", "sitting", "that is".
 _POSTURES = frozenset(
-    [
-        "sitting",
-        "standing",
-        "shown",
-        "hanging",
-        "parked",
-        "growing",
-        "lying",
-        "laying",
-        "resting",
-        "placed",
-        "located",
-        "seen",
-        "visible",
-        "displayed",
-        "walking",
-        "flying",
-    ]
-)
+    {"sitting", "standing", "shown", "hanging", "parked", "growing", "lying", "laying", "resting"}
+) | {*("placed", "located", "seen", "visible", "displayed", "walking", "flying")}
 _SINGULAR = frozenset({"a", "an", "another", "one", "this", "that", "each"})
 _PLURAL = frozenset({"many", "several", "two", "three", "four", "five", "few", "these", "those"})
 _BE = {"is", "are"}
@@ -119,7 +102,7 @@ def noun_numbers(captions: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Num
 def read_caption(caption: str, subject: str, object_: str, numbers: Mapping[str, Number]) -> ReadCaption | None:
     """Read a caption about two names, the subject first; None where it does not have the form, to the word.
 
-    Each name must occur once, and their ``numbers`` be known. The relation must be one of the nine labels, word by word.
+    Each name must occur once, and their ``numbers`` be known. The relation must be one of the nine labels.
     """
     text = folded(caption)
     ending = text[-1:] if text[-1:] in (".", "!") else ""

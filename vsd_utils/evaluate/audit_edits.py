@@ -15,8 +15,8 @@ from vsd_utils.metrics.relation_checker import states_relation
 ORIGINAL = "original"
 EDITS = {
     "names swapped": "the two names change places; not where the relation is next to, which stays true",
-    "opposite relation": "the relation by its opposite: on by under, under by above, above by under, behind by in front "
-    "of, left by right; in and next to have none",
+    "opposite relation": "the relation by its opposite: on by under, under by above, above by under, behind by in "
+    "front of, left by right; in and next to have none",
     "another relation": "the relation by one of another kind, drawn by seed: next to, behind, in front of, left and "
     "right are of one kind, on, under and above of another, in of a third",
     "negation": "not before the relation, or no for a after there is",

@@ -26,7 +26,7 @@ _WRONG = ", relation wrong"
 
 
 def system_sentences(captions: Sequence[EditedCaption]) -> dict[str, list[str]]:
-    """Write the sentences of each system, one an image; the wrong relation is the opposite, else one of another kind."""
+    """Write each system's sentences, one an image; a wrong relation is the opposite, else one of another kind."""
     sentences: dict[str, list[str]] = {_PERSON: [], _PERSON + _WRONG: [], _NAMES_ONLY: []}
     sentences |= {name + ending: [] for name in _TEMPLATES for ending in ("", _WRONG)}
     for caption in captions:

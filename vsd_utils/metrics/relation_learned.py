@@ -65,11 +65,11 @@ def mask(claim: Claim) -> str:
 
 def _spans(words: Sequence[str], name: str) -> list[tuple[int, int]]:
     whole = english.read(name).words
-    head = words_before_of(whole)[-1:]
+    head = _words_before_of(whole)[-1:]
     return next((spans for form in (whole, whole[-1:], head) if (spans := list(english.places(words, form)))), [])
 
 
-def words_before_of(name: Sequence[str]) -> Sequence[str]:
+def _words_before_of(name: Sequence[str]) -> Sequence[str]:
     """Give the words of a name before its "of": "slices" of "slices of pizza"."""
     return name[: list(name).index("of")] if "of" in name else name
 
