@@ -16,15 +16,13 @@ from vsd_utils.metrics import english
 Number = Literal["singular", "plural", "mass"]
 
 # What can stand between a noun and any of the nine relations, of any subject: "is sitting", "sitting", "that is".
-_POSTURES = frozenset(
-    {"sitting", "standing", "shown", "hanging", "parked", "growing", "lying", "laying", "resting"}
-) | {*("placed", "located", "seen", "visible", "displayed", "walking", "flying")}
+_POSTURES = {"sitting", "standing", "shown", "hanging", "parked", "growing", "lying", "laying", "resting", "placed"}
+_POSTURES |= {"located", "seen", "visible", "displayed", "walking", "flying"}
 _SINGULAR = frozenset({"a", "an", "another", "one", "this", "that", "each"})
 _PLURAL = frozenset({"many", "several", "two", "three", "four", "five", "few", "these", "those"})
 _BE = {"is", "are"}
-_LABELS = sorted(
-    (tuple(relation.split()) for relation in RELATIONS), key=len, reverse=True
-)  # "in front of" before "in"
+# "in front of" before "in".
+_LABELS = sorted((tuple(relation.split()) for relation in RELATIONS), key=len, reverse=True)
 # So that one slip is not taken for a habit: of a noun's uses with "a" among those without, and of uses that disagree.
 _SMALLEST_SHARE, _LARGEST_DISSENT = 0.1, 0.25
 # Written with a vowel and spoken with a consonant, and the other way round.

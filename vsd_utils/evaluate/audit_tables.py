@@ -18,7 +18,7 @@ Audits = Mapping[str, AuditScores]  # by whose captions were edited: "v1", "v2"
 
 
 def preference_table(audits: Audits, seed: int) -> pd.DataFrame:
-    """Show how often a caption outscores its wrong copy, in %, with 95 % interval, and how often both score the same."""
+    """Show how often a caption outscores its wrong copy, in %, with 95 % interval, and how often they are equal."""
     rows = []
     for name, metric, audit in _metrics(audits):
         row = {"captions": name, "metric": metric}

@@ -14,7 +14,7 @@ _DIGITS = 6  # scores on 0..100 that differ by less are equal
 
 
 def compared(right: Array, wrong: Array) -> tuple[Array, Array]:
-    """Compare each right sentence with its copy, (n,) each: 1.0 where it scores higher, and 1.0 where both are equal."""
+    """Compare each right sentence with its copy, (n,) each: 1.0 where it scores higher; 1.0 where they are equal."""
     difference = np.round(np.asarray(right) - np.asarray(wrong), _DIGITS)
     return (difference > 0).astype(np.float64), (difference == 0).astype(np.float64)
 

@@ -11,7 +11,7 @@ It learns whatever the captions say, wrong ones too, and it sees no picture. Nev
 trained on: ``refuse_trained`` says so.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -137,7 +137,7 @@ def train_checker(items: Sequence[Item], threshold: float = THRESHOLD) -> Learne
             f"{len(items)} images that name a subject or an object. Give the annotations of a training split."
         )
     # 2. The same with the roles exchanged.
-    examples: dict[tuple[str, str], float] = Counter()
+    examples: dict[tuple[str, str], float] = defaultdict(float)
     for (text, relation), count in pairs.items():
         weight = 1 + float(np.log(count))
         examples[text, relation] += weight
@@ -174,7 +174,7 @@ def _fitted(examples: dict[tuple[str, str], float]) -> tuple[Any, Any]:
         matrix = features.fit_transform(texts)
     except ValueError:
         raise VsdError(
-            f"the learned relation checker found no words that {len(texts)} training captions share. Give more captions."
+            f"the learned relation checker found no words that {len(texts)} training captions share. Give more of them."
         ) from None
     model.fit(matrix, [relation for _, relation in examples], sample_weight=list(examples.values()))
     return features, model

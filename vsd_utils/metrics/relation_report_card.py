@@ -18,14 +18,8 @@ from vsd_utils.metrics.relation_learned import Claim
 # For each claim, with its image, the relations that a checker reads in it; empty where it says nothing.
 Checker = Callable[[Sequence[tuple[str, Claim]]], list[frozenset[str]]]
 COLUMNS = (
-    "captions",
-    "sees relation",
-    "coverage",
-    "risk",
-    "roles exchanged",
-    "accepted",
-    "label replaced",
-    "accepted ",
+    *("captions", "sees relation", "coverage", "risk"),
+    *("roles exchanged", "exchanged accepted", "label replaced", "replaced accepted"),
 )
 
 
@@ -58,7 +52,7 @@ def report_card(cases: Sequence[Case], checker: Checker, seed: int) -> dict[str,
 
     "sees relation": of all captions; "coverage": those with any answer; "risk": those of the answered whose relation
     is not in the answer. "accepted": the annotated relation is seen although the roles are exchanged (next to and pairs
-    of one name left out), or although its label is replaced by another (captions that hold the label).
+    of one name left out), or although its label is replaced by another one (captions that hold it once).
     """
     answers = checker([(case.img_id, case.claim) for case in cases])
     right = [case.relation in answer for case, answer in zip(cases, answers, strict=True)]
