@@ -86,7 +86,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _prepared(given: argparse.Namespace) -> _Run:
-    """Read the files, draw the images and train the learned checker; raises ``VsdError`` for files that are not there."""
+    """Read the files, draw the images and train the learned checker; raises ``VsdError`` for unusable files."""
     folder = user_path(given.annotations)
     files = [annotation_file(version, given.split, folder) for version in (1, 2)]
     images = load_versions(*files)
@@ -100,11 +100,11 @@ def _prepared(given: argparse.Namespace) -> _Run:
     trained = (
         f"on {train_file.parent.name}/{train_file.name}"
         if train is not None
-        else f"on the v1 captions of the other {PARTS - 1} fifths of these images"
+        else f"on the v1 captions of these images in {PARTS} parts, each read by the one trained on the others"
     )
     line = (
-        f"Data: the VSD authors' {named}; {len(images):,} images, of which those with one triple are used, one caption of "
-        f"each. Learned checker: trained {trained}. Seed {given.seed}."
+        f"Data: the VSD authors' {named}; {len(images):,} images, of which those with one triple are used, one "
+        f"caption of each. Learned checker: trained {trained}. Seed {given.seed}."
     )
     return _Run(images, checkers, line, given.seed, given.output)
 
@@ -121,7 +121,10 @@ def _write_audit(audits: Mapping[str, AuditScores], audited: _Run) -> None:
     meanings = definitions(1, 2)["task2"]
     edits = [f"{name}: {text}" for name, text in EDITS.items()]
     scores = [f"{name}: {meanings[name]}" for name in METRICS] + audit_tables.missing_notes(audits)
-    against = "Scored one by one against the image's other v1 captions; v1, v2: whose caption was edited. In brackets: 95 % bootstrap interval over images."
+    against = (
+        "Scored one by one against the image's other v1 captions; v1, v2: whose caption was edited. In brackets: 95 % "
+        "bootstrap interval over images."
+    )
     choice = (
         "Only captions in which the rules see the annotated relation are edited, so relation_in_sentence gives each of "
         "them 100 by construction."
@@ -172,7 +175,7 @@ def _write_ranking(captions: Sequence[EditedCaption], engine: Engine, audited: _
             f"{len(captions):,} images, corpus scores against the image's other v1 captions; in parentheses the rank.",
             "relation wrong: the opposite, where it has none a relation of another kind; template: annotated names and "
             "relation filled in.",
-            "pairs in the wrong order: a system with all relations wrong scores at least as much as one with all right.",
+            "pairs in the wrong order: a system with all relations wrong scores no less than one with all right.",
         ],
     )
 

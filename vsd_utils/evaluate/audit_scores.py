@@ -20,7 +20,7 @@ from vsd_utils.metrics.relation_learned import Claim, LearnedChecker, train_chec
 RULES, LEARNED = "relation_in_sentence", "relation_learned"
 METRICS = (*TOKEN_NAMES, RULES, LEARNED)
 COLUMNS = (ORIGINAL, *EDITS)
-PARTS = 5
+PARTS = 3
 
 
 @dataclass(frozen=True)

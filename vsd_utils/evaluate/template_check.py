@@ -20,7 +20,7 @@ from vsd_utils.metrics.relation_learned import Claim
 
 NOTES = (
     "read back: task and both names are read from the question alone, in % of the conversations.",
-    "rules, learned: sentences of the answer in which they read the pair's relation, in %; in task 1 the question's own "
+    "rules, learned: sentences of the answer in which they read the pair's relation, in %; in task 1 the question's "
     "sentence with the answer put into its blank; three sentences an answer in task 3.",
     "no sentence, rules: conversations in none of whose sentences the rules read it; learned, neither: of the held-out "
     "sentences, of images that the learned checker was not trained on.",
