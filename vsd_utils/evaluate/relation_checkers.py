@@ -7,7 +7,7 @@ import pandas as pd
 from vsd_utils.data.annotations import Versions
 from vsd_utils.evaluate.audit_scores import HeldOutCheckers
 from vsd_utils.metrics.relation_learned import Claim
-from vsd_utils.metrics.relation_report_card import COLUMNS, by_rules, cases_of, report_card
+from vsd_utils.metrics.relation_report_card import COLUMNS, by_rules, cases_of, examine, report_card
 
 NOTES = (
     "Shares in %, of captions of images with one triple; each caption is taken to state the annotated relation, which "
@@ -35,12 +35,13 @@ def card_table(images: Sequence[Versions], checkers: HeldOutCheckers, seed: int)
         cases = cases_of(items, written)
         seen = [checkers.of(case.img_id).knows(case.claim) for case in cases]
         parts = {
-            "all": cases,
-            "masked caption seen in training": [case for case, known in zip(cases, seen, strict=True) if known],
-            "masked caption not seen": [case for case, known in zip(cases, seen, strict=True) if not known],
+            "all": [True] * len(cases),
+            "masked caption seen in training": seen,
+            "masked caption not seen": [not known for known in seen],
         }
+        cards = {"rules": examine(cases, by_rules, seed), "learned": examine(cases, by_learning, seed)}
         for part, chosen in parts.items():
-            for label, checker in (("rules", by_rules), ("learned", by_learning)):
-                card = report_card(chosen, checker, seed)
+            for label, examined in cards.items():
+                card = report_card([one for one, taken in zip(examined, chosen, strict=True) if taken])
                 rows.append({"captions of": name, "which": part, "checker": label} | card)
     return pd.DataFrame(rows, columns=["captions of", "which", "checker", *COLUMNS])

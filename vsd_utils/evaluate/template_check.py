@@ -5,6 +5,7 @@ The relation is read from the answer: in task 1 from the question's sentence wit
 tasks 2 and 3 from each sentence; by the rules, and by the learned checker for images that it was not trained on.
 """
 
+import functools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def check_templates(
     for place, (number, text) in enumerate(texts):
         triple, claim = records[number]["triple"], _claim(records[number], text)
         learned = answers[place] == triple["p"] if place in answers else None
-        rules = states_relation(*claim, triple["p"])
+        rules = _states(*claim, triple["p"])
         task = int(records[number]["task"])
         checked.append(CheckedSentence(number, task, *claim[1:], triple["p"], text, rules, learned))
     return TemplateCheck(
@@ -114,6 +115,9 @@ def example_table(check: TemplateCheck, count: int, seed: int) -> pd.DataFrame:
             pair = {"task": str(task), "subject": one.subject, "relation": one.relation, "object": one.object}
             rows.append(pair | {"sentence": one.sentence})
     return pd.DataFrame(rows, columns=["task", "subject", "relation", "object", "sentence"])
+
+
+_states = functools.lru_cache(maxsize=1 << 17)(states_relation)  # captions repeat
 
 
 def _row(check: TemplateCheck, chosen: set[int], sentences: Sequence[CheckedSentence]) -> dict[str, str]:

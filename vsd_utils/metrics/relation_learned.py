@@ -11,6 +11,7 @@ It learns whatever the captions say, wrong ones too, and it sees no picture. Nev
 trained on: ``refuse_trained`` says so.
 """
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Claim(NamedTuple):
         return Claim(self.sentence, self.object, self.subject)
 
 
+@functools.lru_cache(maxsize=1 << 17)
 def mask(claim: Claim) -> str:
     """Write the sentence in lower-case words with its names masked; empty where it holds neither of them.
 

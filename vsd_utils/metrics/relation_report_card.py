@@ -5,6 +5,7 @@ perfect checker does not have 100. Two tests say what is accepted wrongly: the r
 relation's label in the caption replaced by another one.
 """
 
+import functools
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -44,32 +45,57 @@ def cases_of(items: Sequence[Item], captions: Sequence[Sequence[str]]) -> list[C
 
 def by_rules(claims: Sequence[tuple[str, Claim]]) -> list[frozenset[str]]:
     """Read relations by the rules."""
-    return [statement(*claim).relations for _, claim in claims]
+    return [_stated(claim) for _, claim in claims]
 
 
-def report_card(cases: Sequence[Case], checker: Checker, seed: int) -> dict[str, str]:
-    """Examine a checker: numbers of captions, and shares in %, empty where there is nothing to share.
+@functools.lru_cache(maxsize=1 << 17)
+def _stated(claim: Claim) -> frozenset[str]:
+    return statement(*claim).relations
+
+
+class Examined(NamedTuple):
+    """Hold what a checker made of a case: any answer, the right one, and for each test whether it accepted the case.
+
+    A test that the case is not fit for is None.
+    """
+
+    spoken: bool
+    right: bool
+    exchanged: bool | None
+    replaced: bool | None
+
+
+def examine(cases: Sequence[Case], checker: Checker, seed: int) -> list[Examined]:
+    """Ask a checker about each case, about the case with the roles exchanged, and with another label in its place.
+
+    Not exchanged are next to, which is the same both ways, and pairs of one name; a label is replaced, drawn by seed,
+    where the caption holds it once.
+    """
+    generator = random.Random(seed)
+    exchanged = [case._replace(claim=case.claim.exchanged()) if _one_way(case) else None for case in cases]
+    replaced = [_with_another_label(case, generator) for case in cases]
+    asked = [case for group in (cases, exchanged, replaced) for case in group if case]
+    answers = iter(checker([(case.img_id, case.claim) for case in asked]))
+    plain = [next(answers) for _ in cases]
+    tests = [[case.relation in next(answers) if case else None for case in group] for group in (exchanged, replaced)]
+    return [
+        Examined(bool(answer), case.relation in answer, *accepted)
+        for case, answer, *accepted in zip(cases, plain, *tests, strict=True)
+    ]
+
+
+def report_card(examined: Sequence[Examined]) -> dict[str, str]:
+    """Sum up: numbers of captions, and shares in %, empty where there is nothing to share.
 
     "sees relation": of all captions; "coverage": those with any answer; "risk": those of the answered whose relation
-    is not in the answer. "accepted": the annotated relation is seen although the roles are exchanged (next to and pairs
-    of one name left out), or although its label is replaced by another one (captions that hold it once).
+    is not in the answer. "accepted": the annotated relation is seen although the caption does not state it.
     """
-    answers = checker([(case.img_id, case.claim) for case in cases])
-    right = [case.relation in answer for case, answer in zip(cases, answers, strict=True)]
-    spoken = [bool(answer) for answer in answers]
-    exchanged = [case._replace(claim=case.claim.exchanged()) for case in cases if _one_way(case)]
-    generator = random.Random(seed)
-    replaced = [found for case in cases if (found := _with_another_label(case, generator))]
-    values = [
-        str(len(cases)),
-        _percent(sum(right), len(cases)),
-        _percent(sum(spoken), len(cases)),
-        _percent(sum(spoken) - sum(right), sum(spoken)),
-    ]
-    for wrong in (exchanged, replaced):
-        read = checker([(case.img_id, case.claim) for case in wrong])
-        accepted = sum(case.relation in answer for case, answer in zip(wrong, read, strict=True))
-        values += [str(len(wrong)), _percent(accepted, len(wrong))]
+    right, spoken = (sum(getattr(one, name) for one in examined) for name in ("right", "spoken"))
+    values = [str(len(examined)), _percent(right, len(examined)), _percent(spoken, len(examined))]
+    values.append(_percent(spoken - right, spoken))
+    for test in ("exchanged", "replaced"):
+        accepted = [getattr(one, test) for one in examined if getattr(one, test) is not None]
+        values += [str(len(accepted)), _percent(sum(accepted), len(accepted))]
     return dict(zip(COLUMNS, values, strict=True))
 
 
