@@ -217,6 +217,8 @@ def test_the_checker_reads_who_is_where_and_is_the_same_each_time(items) -> None
     again = train_checker(items[:60])
     assert np.array_equal(again.probabilities(claims), checker.probabilities(claims))
     assert checker.relations([Claim("the sun is on the sea", "cat", "dog"), Claim("cat", "cat", "dog")])[0] is None
+    assert checker.relations([Claim("the cat is not on the dog", "cat", "dog")]) == [None]
+    assert checker.relations([Claim("the no is on the dog", "no", "dog")]) == ["on"]
     with pytest.raises(VsdError, match="two relations at least"):
         train_checker([item for item in items if item.triple_list[0].p == "on"])
 

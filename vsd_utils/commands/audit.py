@@ -117,53 +117,60 @@ def _edited(audited: _Run) -> dict[str, list[EditedCaption]]:
     return {name: edit_captions(first, texts, known, audited.seed) for name, texts in written.items()}
 
 
-def _write_audit(audits: Mapping[str, AuditScores], audited: _Run) -> None:
+def _notes(audits: Mapping[str, AuditScores]) -> list[str]:
+    """Say how captions were chosen, what the edits are and what each metric is."""
     meanings = definitions(1, 2)["task2"]
-    edits = [f"{name}: {text}" for name, text in EDITS.items()]
-    scores = [f"{name}: {meanings[name]}" for name in METRICS] + audit_tables.missing_notes(audits)
-    against = (
-        "Scored one by one against the image's other v1 captions; v1, v2: whose caption was edited. In brackets: 95 % "
-        "bootstrap interval over images."
-    )
-    choice = (
-        "Only captions in which the rules see the annotated relation are edited, so relation_in_sentence gives each of "
-        "them 100 by construction."
-    )
-    common = [against, choice, *edits, *scores]
-    audited.write(
-        "preference",
-        "How often a caption outscores its own wrong copy, in %",
-        audit_tables.preference_table(audits, audited.seed),
-        ["ties: in % of the pairs; half of them go each way by chance", *common],
-    )
-    audited.write(
-        "cost",
-        "Points that a copy loses on average",
-        audit_tables.cost_table(audits, audited.seed),
-        ["A synonym should cost nothing, each other edit something.", *common],
-    )
-    audited.write(
-        "synonym_cost",
-        "Points that a synonym of the relation costs, by relation",
-        audit_tables.synonym_table(audits, audited.seed),
-        [f"Empty: fewer than {audit_tables.FEWEST} captions.", against, f"synonym: {EDITS['synonym']}", *scores],
-    )
-    audited.write(
-        "auc",
-        "Captions told from wrong copies: area under the ROC curve, in %",
-        audit_tables.auc_table(audits, audited.seed),
-        [
-            "Over captions and copies of all images, ties one half: 50 is chance.",
-            f"Empty: no such copy, or fewer than {audit_tables.FEWEST} captions.",
-            *common,
-        ],
-    )
-    audited.write(
-        "edited_captions",
-        "Edited captions, for a person to judge",
-        audit_tables.example_table(audits["v1"].captions, _JUDGED, audited.seed),
-        [*edits, "Captions are the VSD authors'; lower case as scored."],
-    )
+    return [
+        "Scored one by one against the image's other v1 captions, identical ones left out; v1, v2: whose caption was "
+        "edited. In brackets: 95 % bootstrap interval over images.",
+        "Only captions in which the rules see the annotated relation are edited, and the synonyms are phrases that the "
+        "rules know, so relation_in_sentence gives these 100 and the wrong copies 0 by construction.",
+        *(f"{name}: {text}" for name, text in EDITS.items()),
+        *(f"{name}: {meanings[name]}" for name in METRICS),
+        *audit_tables.missing_notes(audits),
+    ]
+
+
+def _write_audit(audits: Mapping[str, AuditScores], audited: _Run) -> None:
+    """Write what each metric prefers, how well it tells captions from copies, and what an edit costs."""
+    seed, notes = audited.seed, _notes(audits)
+    few = f"Empty: no such copy, or fewer than {audit_tables.FEWEST} captions."
+    for name, title, table, first in (
+        (
+            "preference",
+            "How often a caption outscores its own wrong copy, in %",
+            audit_tables.preference_table(audits, seed),
+            "ties: in % of the pairs; half of them go each way by chance.",
+        ),
+        (
+            "synonym_preference",
+            "How often a caption with a synonym of its relation outscores a wrong copy, in %",
+            audit_tables.preference_table(audits, seed, "synonym"),
+            "ties: in % of the pairs. By chance the two halves are equal; a score of the meaning would give 100.",
+        ),
+        (
+            "cost",
+            "Points that a copy loses on average",
+            audit_tables.cost_table(audits, seed),
+            "A synonym should cost nothing, each other edit something.",
+        ),
+        (
+            "synonym_cost",
+            "Points that a synonym of the relation costs, by relation",
+            audit_tables.synonym_table(audits, seed),
+            few,
+        ),
+        (
+            "auc",
+            "Captions told from wrong copies: area under the ROC curve, in %",
+            audit_tables.auc_table(audits, seed),
+            f"Over captions and copies of all images, ties one half: 50 is chance. {few}",
+        ),
+    ):
+        audited.write(name, title, table, [first, *notes])
+    examples = audit_tables.example_table(audits["v1"].captions, _JUDGED, seed)
+    about = [*(f"{name}: {text}" for name, text in EDITS.items()), "The captions are the VSD authors', in lower case."]
+    audited.write("edited_captions", "Edited captions, for a person to judge", examples, about)
 
 
 def _write_ranking(captions: Sequence[EditedCaption], engine: Engine, audited: _Run) -> None:

@@ -22,7 +22,8 @@ EDITS = {
     "negation": "not before the relation, or no for a after there is",
     "another object": "the second name by an object of another image that is of the same number, drawn by seed",
     "synonym": "the relation by another way to say it: on by on top of, in by inside, next to by beside, under by "
-    "underneath, above by over, behind by in back of, in front of by ahead of, to the left of by on the left side of",
+    "underneath, above by over, behind by in back of, in front of by ahead of, to the left of by on the left side of; "
+    "not the same everywhere (a picture on a wall is not on top of it)",
 }
 WRONG = tuple(name for name in EDITS if name != "synonym")
 OPPOSITES: Mapping[str, str] = {

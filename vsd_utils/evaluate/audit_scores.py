@@ -34,9 +34,14 @@ class AuditScores:
     scores: Mapping[str, Mapping[str, Array]]
     missing: Mapping[str, str]
 
-    def pairs(self, metric: str, edit: str, relation: str | None = None) -> tuple[Array, Array]:
-        """Give the scores of the captions that have such a copy, of one relation or all, and those of the copies."""
-        right, wrong = self.scores[metric][ORIGINAL], self.scores[metric][edit]
+    def pairs(
+        self, metric: str, edit: str, relation: str | None = None, right_column: str = ORIGINAL
+    ) -> tuple[Array, Array]:
+        """Give the scores of the captions that have such a copy, of one relation or all, and those of the copies.
+
+        ``right_column`` "synonym" takes the captions with a synonym in place of the captions themselves.
+        """
+        right, wrong = self.scores[metric][right_column], self.scores[metric][edit]
         there = ~np.isnan(wrong)
         if relation:
             there &= np.array([caption.relation == relation for caption in self.captions])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsd_utils.data.annotations import RELATIONS
-from vsd_utils.evaluate.audit_edits import EDITS, WRONG, EditedCaption
+from vsd_utils.evaluate.audit_edits import EDITS, ORIGINAL, WRONG, EditedCaption
 from vsd_utils.evaluate.audit_scores import METRICS, AuditScores
 from vsd_utils.metrics.auc import auc_interval, compared
 from vsd_utils.metrics.bootstrap import intervals
@@ -17,13 +17,16 @@ FEWEST = 20  # captions, below which a relation's cell is left empty
 Audits = Mapping[str, AuditScores]  # by whose captions were edited: "v1", "v2"
 
 
-def preference_table(audits: Audits, seed: int) -> pd.DataFrame:
-    """Show how often a caption outscores its wrong copy, in %, with 95 % interval, and how often they are equal."""
+def preference_table(audits: Audits, seed: int, right_column: str = ORIGINAL) -> pd.DataFrame:
+    """Show how often a caption outscores its wrong copy, in %, with 95 % interval, and how often they are equal.
+
+    With ``right_column`` "synonym" it is the caption with a synonym of its relation that is right.
+    """
     rows = []
     for name, metric, audit in _metrics(audits):
         row = {"captions": name, "metric": metric}
         for edit in WRONG:
-            higher, equal = compared(*audit.pairs(metric, edit))
+            higher, equal = compared(*audit.pairs(metric, edit, right_column=right_column))
             row[edit] = f"{_with_interval(higher, seed, 100.0)}, ties {100 * equal.mean():.1f}" if len(higher) else ""
         rows.append(row)
     return pd.DataFrame([*_counts(audits), *rows])[["captions", "metric", *WRONG]]

@@ -4,8 +4,8 @@ The two names are masked, so what is left to learn from is how people say a rela
 Word n-grams (1 to 4) and character n-grams (2 to 5) go into a logistic regression (scikit-learn) over the nine
 relations and "none". Each training caption counts twice: as it is, and with the roles of the names exchanged, where it
 states the inverse relation, or none ("the box is in the ball"). Without the exchanged ones it would not look at who
-is where. A sentence of which the likeliest relation is less likely than a threshold, or that holds neither name, gets
-no answer.
+is where. A sentence of which the likeliest relation is less likely than a threshold, that holds neither name, or that
+holds a negation (there are too few to learn from; the list is that of the checker by rules) gets no answer.
 
 It learns whatever the captions say, wrong ones too, and it sees no picture. Never ask it about images that it was
 trained on: ``refuse_trained`` says so.
@@ -89,10 +89,10 @@ class LearnedChecker:
     def probabilities(self, claims: Sequence[Claim]) -> Array:
         """Say how likely each of the nine relations is: (claims, 9) in 0..1; what is missing to 1 is "none".
 
-        0 throughout for a sentence that holds neither name.
+        0 throughout for a sentence that holds neither name, or a negation outside of them.
         """
         masked = [mask(claim) for claim in claims]
-        distinct = [text for text in dict.fromkeys(masked) if text]
+        distinct = [text for text in dict.fromkeys(masked) if text and not _negated(text)]
         row = {text: number for number, text in enumerate(distinct)}
         found = np.zeros((len(distinct) + 1, len(RELATIONS)))
         classes = list(self._model.classes_)
@@ -154,6 +154,10 @@ def _when_exchanged(relation: str) -> list[tuple[str, float]]:
     """Say what a caption states when its names change roles, with shares: "the box is under" is half on, half above."""
     inverse = [other for other in RELATIONS if relation in INVERSE[other]]
     return [(other, 1 / len(inverse)) for other in inverse] or [(NONE, 1.0)]
+
+
+def _negated(masked: str) -> bool:
+    return any(word in english.NEGATIONS or word.endswith("n't") for word in masked.split())
 
 
 def _exchanged(masked: str) -> str:
