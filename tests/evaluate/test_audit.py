@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vsd_utils.__main__ import main
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import write_json
 from vsd_utils.common.paths import annotation_file
 from vsd_utils.data import conversations, samples
 from vsd_utils.data.annotations import RELATIONS, Item, load_versions
@@ -293,3 +294,25 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys) -> None:
     assert main(["audit", "--images", "2"]) == 2
     assert "expected 3 at least" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_the_same_tables_twice_and_says_what_is_missing(items, tmp_path, capsys) -> None:
+    for version in (1, 2):
+        path = annotation_file(version, "val", tmp_path)
+        write_json(path, [item.model_dump(mode="json") for item in items])
+    written = []
+    for run in ("one", "two"):
+        options = ["--annotations", str(tmp_path), "--output", str(tmp_path / run), "--java", str(tmp_path / "none")]
+        assert main(["audit", *options]) == 3
+        said = capsys.readouterr()
+        assert "Not computed: bleu4, " in said.err
+        written.append({path.name: path.read_text() for path in (tmp_path / run).iterdir()})
+    assert written[0] == written[1]
+    names = {"preference", "synonym_preference", "cost", "synonym_cost", "auc", "ranking", "edited_captions"}
+    names |= {"relation_checkers", "template_check", "template_check_examples"}
+    assert written[0].keys() == {f"{name}.{kind}" for name in names for kind in ("md", "csv", "tex")}
+    for name, text in written[0].items():
+        assert "VSDv1/val.json" in text, name
+        assert "Seed 0" in text
+        assert "nan" not in text.lower().split()
+    assert "| 1      | all " in written[0]["template_check.md"]

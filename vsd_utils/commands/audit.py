@@ -89,6 +89,11 @@ def _prepared(given: argparse.Namespace) -> _Run:
     """Read the files, draw the images and train the learned checker; raises ``VsdError`` for unusable files."""
     folder = user_path(given.annotations)
     files = [annotation_file(version, given.split, folder) for version in (1, 2)]
+    if absent := [path for path in files if not path.is_file()]:
+        raise VsdError(
+            f"{absent[0]}: is not there. `vsd profile boxes`, then `vsd fetch` brings the authors' files into "
+            "sources/vsd; or name another folder with VSDv1 and VSDv2: --annotations FOLDER"
+        )
     images = load_versions(*files)
     if given.images is not None:
         chosen = drawn_share([image.v1.img_id for image in images], given.images, given.seed)
