@@ -250,9 +250,9 @@ def test_scores_and_tables_without_java(items, edited, tmp_path) -> None:
     assert table.loc["number of captions", "another relation"] == str(len(edited))
     assert table.loc["relation_in_sentence", "another relation"] == "100.0 [100.0, 100.0], ties 0.0"
     ranked = ranking_table(edited, checkers, engine)
-    assert ranked.loc["template, bare", "relation_in_sentence"] == "100.0 (1)"
-    assert ranked.loc["pairs in the wrong order", "relation_in_sentence"] == "0 of 16"
-    assert ranked.loc["template, bare", "spice"] == ""
+    assert ranked.loc["template, the", "relation_in_sentence"] == "100.0 (1)"
+    assert ranked.loc["pairs in the wrong order", "relation_in_sentence"] == "0 of 9"
+    assert ranked.loc["template, the", "spice"] == ""
     with pytest.raises(VsdError, match="no caption can be edited"):
         score_edits([], checkers, engine)
 

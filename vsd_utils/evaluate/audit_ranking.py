@@ -18,7 +18,6 @@ from vsd_utils.metrics.relation_learned import Claim
 _TEMPLATES = {
     "template, there is": "there is a {s} {p} the {o}.",
     "template, the": "the {s} is {p} the {o}.",
-    "template, bare": "{s} {p} {o}.",
 }
 _PERSON = "a person's caption"
 _NAMES_ONLY = "both names, no relation"
