@@ -21,11 +21,13 @@ from rich.table import Table
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import check_output
+from vsd_utils.data.annotations import load_items
 from vsd_utils.evaluate.references import load_references
 from vsd_utils.evaluate.score_files import items_file, write_scores
 from vsd_utils.evaluate.scores import TASK_NAMES, Submission, score_systems
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.metrics.bootstrap import RESAMPLES
+from vsd_utils.metrics.relation_learned import train_checker
 
 _TITLES = {"task1": "Task 1, relation", "task2": "Task 2, one sentence", "task3": "Task 3, three sentences"}
 _HEADLINE = ("z1_macro", "z2", "z3_by_rank", "overall_macro_by_rank")
@@ -86,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--references-v2", type=Path, metavar="FILE", help="VSDv2 annotations of the split")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the scores go (JSON)")
+    parser.add_argument(
+        "--train", type=Path, metavar="FILE", help="VSDv1 annotations of another split, for relation_learned"
+    )
     parser.add_argument("--task2-references", type=int, choices=(1, 2), default=1, help="version scored against (1)")
     parser.add_argument("--task3-references", type=int, choices=(1, 2), default=2, help="version scored against (2)")
     parser.add_argument("--only-predicted", action="store_true", help="leave out images that the files do not predict")
@@ -108,17 +113,18 @@ def run(given: argparse.Namespace) -> int:
         )
     if not given.output.name:
         raise VsdError("--output: is not the name of a file. Name the JSON file that the scores go to")
-    files = list(filter(None, (given.task12, given.task3, given.references_v1, given.references_v2)))
+    files = list(filter(None, (given.task12, given.task3, given.references_v1, given.references_v2, given.train)))
     for output in (given.output, items_file(given.output)):
         check_output(output, files)
     try:
         references = load_references(
             given.references_v1, given.references_v2, given.task2_references, given.task3_references
         )
+        learned = train_checker(load_items(given.train)) if given.train else None
         scored = score_systems(
             {"system": Submission(given.task12, given.task3)},
             references,
-            engine=Engine(given.java, given.heap_gb, spice=not given.no_spice),
+            engine=Engine(given.java, given.heap_gb, spice=not given.no_spice, learned=learned),
             resamples=given.resamples,
             seed=given.seed,
             only_predicted=given.only_predicted,

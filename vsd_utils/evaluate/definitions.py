@@ -9,6 +9,7 @@ from importlib.metadata import version
 from vsd_utils.metrics.java.runtime import Java
 from vsd_utils.metrics.java.spice import MAX_WORDS
 from vsd_utils.metrics.java.tokenizer import TOKENIZER
+from vsd_utils.metrics.relation_learned import THRESHOLD
 
 SCALE = "0 to 100, higher is better; mBLEU-4 lower is more diverse; CIDEr is times 100 as published, 0 to 1000"
 
@@ -34,6 +35,9 @@ _SENTENCE = {
     "images only (pycocoevalcap)",
     "relation_in_sentence": "share of sentences that state the annotated relation between the two objects in the right "
     "direction, in its inverse form too (by the rules of the project's relation checker)",
+    "relation_learned": "share of sentences in which the learned relation checker reads the annotated relation between "
+    "the two objects in the right direction (trained on the training split's VSDv1 captions with the names masked; it "
+    f"reads none where the likeliest is below {THRESHOLD:g}, and does not see a wrong name)",
 }
 _DIVERSITY = {
     "mbleu4_by_rank": "corpus BLEU-4 of the k-th sentences against the image's two others, mean over k",

@@ -14,7 +14,8 @@ from vsd_utils.evaluate.definitions import SCALE, definitions, versions
 from vsd_utils.evaluate.references import References, fact_of
 from vsd_utils.evaluate.sentence_scores import (
     DIVERSITY_NAMES,
-    SPICE_OFF,
+    NOT_ASKED,
+    RELATION_NAMES,
     TOKEN_NAMES,
     Engine,
     SentenceScores,
@@ -38,8 +39,8 @@ from vsd_utils.metrics.relation_f1 import AVERAGES, confusion_counts, relation_m
 _NO_FILE = "no file with predictions of this task was given"
 TASK_NAMES = {
     "task1": ("accuracy", *(f"f1_{name}" for name in AVERAGES)),
-    "task2": (*TOKEN_NAMES, "relation_in_sentence"),
-    "task3": (*TOKEN_NAMES, *DIVERSITY_NAMES, "relation_in_sentence"),
+    "task2": (*TOKEN_NAMES, *RELATION_NAMES),
+    "task3": (*TOKEN_NAMES, *DIVERSITY_NAMES, *RELATION_NAMES),
 }
 
 
@@ -99,11 +100,13 @@ def score_systems(
 
     Together they cost little more than one of them. Task 1 is scored triple by triple and the sentences' relation by
     the first triple, both of the v1 references. With ``only_predicted`` images that a system's files lack are left out
-    (``n`` says how many are left), else they are an error. Raises ``VsdError`` for files that cannot be used,
-    ``SubmissionError`` with all problems of a submission.
+    (``n`` says how many are left), else they are an error. Raises ``VsdError`` for files that cannot be used and for a
+    learned checker that was trained on images of the references, ``SubmissionError`` with all problems of a submission.
     """
     engine, sentences = engine or Engine(), sentences or {}
     # 1. Check every file before anything is scored.
+    if engine.learned:
+        engine.learned.refuse_trained(item.img_id for item in references.items[1])
     answers = {name: _read(submission, references, only_predicted) for name, submission in systems.items()}
     # 2. Score all sentences at once.
     tasks: dict[tuple[str, str, str], SentenceTask] = {("sentences", *key): task for key, task in sentences.items()}
@@ -168,7 +171,7 @@ def _evaluate(answers: _Answers, results: Mapping[str, SentenceScores], resample
         del missing[task]
         reasons = {f"{task}.{name}": reason for name, reason in result.missing.items() if name in TASK_NAMES[task]}
         missing |= reasons
-        failed |= {key: reason for key, reason in reasons.items() if reason != SPICE_OFF}
+        failed |= {key: reason for key, reason in reasons.items() if reason not in NOT_ASKED}
         measures |= {f"{task}.{name}": measure for name, measure in result.measures.items()}
         scores[task]["n"] = len(items)
         for number, row in enumerate(rows):

@@ -21,23 +21,29 @@ from vsd_utils.metrics.java.tokenizer import one_line, tokenize
 from vsd_utils.metrics.measure import Array, Measure, mean_measure, mean_of
 from vsd_utils.metrics.ngrams import bleu_maximum, bleu_measure, bleu_score, cider_scores, rouge_scores, self_bleu
 from vsd_utils.metrics.relation_checker import states_relation
+from vsd_utils.metrics.relation_learned import Claim, LearnedChecker
 
 SPICE_NAMES = ("spice", "spice_per_reference_max")
 TOKEN_NAMES = ("bleu4", "bleu4_per_reference_max", *SPICE_NAMES, "meteor", "rouge_l", "cider")
 DIVERSITY_NAMES = ("mbleu4_by_rank", "mbleu4_by_sentence")
-SPICE_OFF = "SPICE was switched off"  # the one reason for an empty score that is no failure
+RELATION_NAMES = ("relation_in_sentence", "relation_learned")
+SPICE_OFF = "SPICE was switched off"
+NOT_TRAINED = "no training captions were given, on which the learned relation checker is trained"
+NOT_ASKED = frozenset({SPICE_OFF, NOT_TRAINED})  # the reasons for an empty score that are no failure
 Key = TypeVar("Key", bound=Hashable)  # what a caller calls its tasks
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes: which Java (default: see ``find_java``), its memory in GiB, and where results stay."""
+    """What computes: which Java (default: see ``find_java``), its memory in GiB, where results stay, and the
+    relation checker that was trained on captions of other images."""
 
     java: str | Path | None = None
     heap_gb: float = 4.0
     cache: Path | None = None
     jars: Path | None = None
     spice: bool = True
+    learned: LearnedChecker | None = None
 
     def found(self) -> Java:
         """Find the Java; raises ``JavaError`` when there is none."""
@@ -84,7 +90,7 @@ def score_sentences(tasks: Mapping[Key, SentenceTask], engine: Engine | None = N
     """
     engine = engine or Engine()
     # 1. What needs no tokens: does a sentence state the relation?
-    results = {name: _stated(task) for name, task in tasks.items()}
+    results = {name: _stated(task, engine.learned) for name, task in tasks.items()}
     texts = [
         text for task in tasks.values() for rows in (task.sentences, task.references) for row in rows for text in row
     ]
@@ -116,13 +122,23 @@ def score_sentences(tasks: Mapping[Key, SentenceTask], engine: Engine | None = N
     return results
 
 
-def _stated(task: SentenceTask) -> SentenceScores:
+def _stated(task: SentenceTask, learned: LearnedChecker | None) -> SentenceScores:
     stated = [
         [100.0 * any(_states(one_line(text), *fact[:2], relation) for relation in fact[2]) for text in sentences]
         for sentences, fact in zip(task.sentences, task.facts, strict=True)
     ]
     result = SentenceScores()
     _mean(result, "relation_in_sentence", np.array(stated))
+    if learned is None:
+        result.missing["relation_learned"] = NOT_TRAINED
+        return result
+    rows = zip(task.sentences, task.facts, strict=True)
+    claims = [Claim(one_line(text), *fact[:2]) for texts, fact in rows for text in texts]
+    read = iter(learned.relations(claims))
+    found = [
+        [100.0 * (next(read) in fact[2]) for _ in texts] for texts, fact in zip(task.sentences, task.facts, strict=True)
+    ]
+    _mean(result, "relation_learned", np.array(found))
     return result
 
 

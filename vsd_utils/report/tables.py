@@ -23,7 +23,7 @@ MAIN = {
 }
 SENTENCE_SCORES = (
     *("bleu4", "bleu4_per_reference_max", "spice", "spice_per_reference_max", "meteor", "rouge_l", "cider"),
-    "relation_in_sentence",
+    *("relation_in_sentence", "relation_learned"),
 )
 EMPTY = ""
 

@@ -1,0 +1,122 @@
+"""The audit's numbers as tables: what each metric prefers, how well it tells right from wrong, what an edit costs."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from vsd_utils.data.annotations import RELATIONS
+from vsd_utils.evaluate.audit_edits import EDITS, ORIGINAL, WRONG, EditedCaption
+from vsd_utils.evaluate.audit_scores import METRICS, AuditScores
+from vsd_utils.metrics.auc import auc_interval, compared
+from vsd_utils.metrics.bootstrap import intervals
+from vsd_utils.metrics.measure import Array, mean_measure
+
+FEWEST = 20  # captions, below which a relation's cell is left empty
+Audits = Mapping[str, AuditScores]  # by whose captions were edited: "v1", "v2"
+
+
+def preference_table(audits: Audits, seed: int, right_column: str = ORIGINAL) -> pd.DataFrame:
+    """Show how often a caption outscores its wrong copy, in %, with 95 % interval, and how often they are equal.
+
+    With ``right_column`` "synonym" it is the caption with a synonym of its relation that is right.
+    """
+    rows = []
+    for name, metric, audit in _metrics(audits):
+        row = {"captions": name, "metric": metric}
+        for edit in WRONG:
+            higher, equal = compared(*audit.pairs(metric, edit, right_column=right_column))
+            row[edit] = f"{_with_interval(higher, seed, 100.0)}, ties {100 * equal.mean():.1f}" if len(higher) else ""
+        rows.append(row)
+    return pd.DataFrame([*_counts(audits), *rows])[["captions", "metric", *WRONG]]
+
+
+def cost_table(audits: Audits, seed: int) -> pd.DataFrame:
+    """Show how many points a copy loses on average, with 95 % interval: the synonym, which should be 0, first."""
+    rows = []
+    for name, metric, audit in _metrics(audits):
+        row = {"captions": name, "metric": metric}
+        for edit in ("synonym", *WRONG):
+            right, wrong = audit.pairs(metric, edit)
+            row[edit] = _with_interval(right - wrong, seed, 1.0) if len(right) else ""
+        rows.append(row)
+    return pd.DataFrame([*_counts(audits), *rows])[["captions", "metric", "synonym", *WRONG]]
+
+
+def auc_table(audits: Audits, seed: int) -> pd.DataFrame:
+    """Show the area under the ROC curve, captions against copies, of all and of each relation, with 95 % intervals.
+
+    Empty where a relation has fewer than ``FEWEST`` captions with such a copy.
+    """
+    rows = []
+    for name, metric, audit in _metrics(audits):
+        for edit in WRONG:
+            row = {"captions": name, "edit": edit, "metric": metric}
+            for relation in (None, *RELATIONS):
+                right, wrong = audit.pairs(metric, edit, relation)
+                found = auc_interval(right, wrong, seed=seed) if len(right) >= FEWEST else None
+                row[relation or "all"] = f"{found[0]:.1f} [{found[1]:.1f}, {found[2]:.1f}]" if found else ""
+            rows.append(row)
+    return pd.DataFrame(rows).sort_values(["captions", "edit"], kind="stable", key=_order, ignore_index=True)
+
+
+def synonym_table(audits: Audits, seed: int) -> pd.DataFrame:
+    """Show by relation how many points its synonym costs, with 95 % intervals; empty below ``FEWEST`` captions."""
+    rows = []
+    for name, metric, audit in _metrics(audits):
+        row = {"captions": name, "metric": metric}
+        for relation in RELATIONS:
+            right, wrong = audit.pairs(metric, "synonym", relation)
+            row[relation] = _with_interval(right - wrong, seed, 1.0) if len(right) >= FEWEST else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def example_table(captions: Sequence[EditedCaption], count: int, seed: int) -> pd.DataFrame:
+    """Draw edited captions for a person to judge, as many of each edit, with a column to write into."""
+    generator = random.Random(seed)
+    rows = []
+    for place, edit in enumerate(EDITS):
+        share = count // len(EDITS) + (place < count % len(EDITS))
+        having = [caption for caption in captions if edit in caption.copies]
+        for caption in generator.sample(having, min(share, len(having))):
+            row = {"edit": edit, "caption": caption.original, "copy": caption.copies[edit]}
+            rows.append(row | {"grammatical? true?": ""})
+    return pd.DataFrame(rows, columns=["edit", "caption", "copy", "grammatical? true?"])
+
+
+def missing_notes(audits: Audits) -> list[str]:
+    """Say which metrics were not computed, and why."""
+    reasons: dict[str, list[str]] = {}
+    for audit in audits.values():
+        for metric, reason in audit.missing.items():
+            if metric not in reasons.setdefault(reason, []):
+                reasons[reason].append(metric)
+    return [f"Not computed: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _metrics(audits: Audits) -> Iterator[tuple[str, str, AuditScores]]:
+    for name, audit in audits.items():
+        yield from ((name, metric, audit) for metric in METRICS if metric in audit.scores)
+
+
+def _counts(audits: Audits) -> list[dict[str, str]]:
+    return [
+        {"captions": name, "metric": "number of captions"}
+        | {edit: str(sum(edit in caption.copies for caption in audit.captions)) for edit in EDITS if edit in WRONG}
+        | {"synonym": str(sum("synonym" in caption.copies for caption in audit.captions))}
+        for name, audit in audits.items()
+    ]
+
+
+def _order(column: pd.Series) -> pd.Series:
+    return column.map({edit: place for place, edit in enumerate(WRONG)}) if column.name == "edit" else column
+
+
+def _with_interval(values: Array, seed: int, scale: float) -> str:
+    mean = scale * float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    low, high = intervals({"mean": mean_measure(values, scale)}, seed=seed)["mean"]
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
