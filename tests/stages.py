@@ -18,10 +18,10 @@ STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["st
 
 # `prepare-model` makes one of two models, and imports what makes it only then.
 OTHER_HALF = {
-    "base": {PACKAGE / "miniature" / "smollm.py"},
+    "base": set(),
     "refiner": {
         path
-        for folder in ("data", "finetune", "miniature/model", "miniature/scenes", "models")
+        for folder in ("data", "finetune", "miniature/model", "miniature/scenes", "miniature/small", "models")
         for path in (PACKAGE / folder).rglob("*.py")
         if path.name not in ("checkpoint.py", "stand_ins.py", "architecture.py", "prompts.py", "annotations.py")
     },

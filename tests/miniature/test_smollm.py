@@ -141,7 +141,7 @@ def test_a_folder_of_the_user_is_loaded(converted, tmp_path):
 def test_both_models_folders_are_treated_alike(section, kind, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "my model").mkdir()
-    sizes = {"shrunk": None, **({"tiny": None} if kind is Base else {})}
+    sizes = {"shrunk": None, **({"tiny": None, "small": None} if kind is Base else {})}
     there = kind(source="folder", name="~/my model", revision=None, billions=7.0, **sizes)
     with pytest.raises(VsdError, match=rf"my model: no config\.json there\. Set {section}\.name to the folder"):
         point_to(there, section, tmp_path)

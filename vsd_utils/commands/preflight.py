@@ -113,7 +113,7 @@ def _disk(params: Params) -> list[str]:
 
 
 def _gpu(params: Params) -> list[str]:
-    if params.base.source == "tiny" or params.base.billions < 1:
+    if params.base.source in ("tiny", "small") or params.base.billions < 1:
         return []
     try:
         text = costs.vision_language(costs.configuration(params.base.source, params.base.name)).decoder

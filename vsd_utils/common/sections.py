@@ -94,6 +94,16 @@ class Tiny(Section):
     align_learning_rate: Positive
 
 
+class Small(Section):
+    """Size and training of the base model that is put together from pretrained parts."""
+
+    tile: Annotated[int, Field(ge=28, multiple_of=14)]
+    views: Count
+    vision_steps: Count
+    vision_batch: Count
+    vision_learning_rate: Positive
+
+
 class Shrunk(Section):
     """Sizes of a stand-in with random weights; all else is that of the model whose place it takes."""
 
@@ -106,17 +116,20 @@ class Shrunk(Section):
 class Base(Section):
     """The vision-language model that is tuned."""
 
-    source: Literal["tiny", "random", "hub", "folder"]
+    source: Literal["tiny", "small", "random", "hub", "folder"]
     name: str | None
     revision: str | None
     billions: Positive
     tiny: Tiny | None
+    small: Small | None
     shrunk: Shrunk | None
 
     @model_validator(mode="after")
     def _model_is_named(self) -> "Base":
         if self.source == "tiny" and self.tiny is None:
             raise ValueError("tiny must give the model's size and training when source is 'tiny'; profile mini does")
+        if self.source == "small" and self.small is None:
+            raise ValueError("small must give the model's training when source is 'small'; profile boxes does")
         return _named(self)
 
 
@@ -251,7 +264,7 @@ class Params(Section):
 
 
 def _named(section: Any) -> Any:
-    if section.source != "tiny" and section.source != "package" and not section.name:
+    if section.source not in ("tiny", "small", "package") and not section.name:
         raise ValueError(f"name must be given when source is {section.source!r}")
     if section.source == "random" and section.shrunk is None:
         raise ValueError("shrunk must give the stand-in's sizes when source is 'random'; profile rehearsal does")

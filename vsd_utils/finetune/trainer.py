@@ -10,12 +10,18 @@ from peft import LoraConfig
 from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
+from trl.trainer import utils as trl_utils
 
 from vsd_utils.finetune.callbacks import CURVES, WHOLE, Curves, WholeCheckpoints
 from vsd_utils.finetune.recipe import Recipe
 from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 
 disable_progress_bars()  # as ``models/loading.py`` does for transformers
+
+# TRL 1.16 multiplies by the output layer where the loss is on NVIDIA's GPUs only, and everywhere else at every token,
+# for devices that compile anew for each shape. A CPU does not: with SmolLM2's 49,152 tokens, of which few are in the
+# loss, that is a third of a training step (benchmarks/small/scored.py).
+trl_utils._use_triton = lambda device: device.type in ("cuda", "cpu")
 
 
 class TrainerData(NamedTuple):

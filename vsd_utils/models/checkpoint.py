@@ -17,15 +17,15 @@ class Pointer(BaseModel):
 
     ``name_or_path`` is a hub repository (``source`` "hub", with its ``revision``), a folder of the user ("folder", as
     params.yaml has it: ``paths.user_path`` finds it), or "." for the folder that ``model.json`` itself lies in
-    ("package": converted from a Python package, "trained": made here, "random": a stand-in that was never trained).
-    ``sha256`` maps file names in that folder to digests.
+    ("package": converted from a Python package, "trained": made here, "joined": made here of pretrained parts,
+    "random": a stand-in that was never trained). ``sha256`` maps file names in that folder to digests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name_or_path: str
     revision: str | None
-    source: Literal["package", "hub", "folder", "trained", "random"]
+    source: Literal["package", "hub", "folder", "trained", "joined", "random"]
     sha256: dict[str, str]
 
     @model_validator(mode="after")

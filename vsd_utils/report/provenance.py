@@ -75,6 +75,7 @@ def _model(pointer: Pointer) -> str:
     weights = pointer.sha256.get("model.safetensors", "")[:10]
     made = {
         "trained": "tiny LLaVA-NeXT trained from scratch",
+        "joined": "LLaVA-NeXT of DINOv2-S and SmolLM2-135M, joined here",
         "package": "SmolLM2-135M-Instruct",
         "random": "a stand-in of the paper's model class with random weights",
         "folder": f"folder {pointer.name_or_path.split('/')[-1]}",

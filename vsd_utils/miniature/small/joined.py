@@ -6,7 +6,6 @@ of the base view and about as many of its one tile.
 
 from pathlib import Path
 
-import dinov2
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +20,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.data.prompts import CHAT_TEMPLATE, IMAGE
+from vsd_utils.miniature.small import dinov2
 
 FEATURE_LAYER = -2  # as in LLaVA: the last layer but one
 PAD = "<|endoftext|>"  # SmolLM2's own is its end token, which an answer has to learn

