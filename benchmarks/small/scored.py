@@ -2,7 +2,7 @@
 
     python benchmarks/small/scored.py
 
-Both ways of TRL's own loss in one run, in turn: a step of LoRA training on four rows of 220 tokens, 170 of which carry no
+Both ways of TRL's own loss in one run, in turn: a step of LoRA training on four rows of 220 tokens, 170 of them in no
 loss. Prints tokens a second of each and writes ``scored.json`` beside this file.
 """
 
