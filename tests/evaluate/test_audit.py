@@ -123,8 +123,10 @@ def test_numbers_are_learned_from_use() -> None:
         "many dogs are on the mat",
         "the grass is under the mat",
         "there is grass behind a cat",
+        "grass is next to a cat",
+        "there is ketchup",  # once is no habit
     ]
-    names = ("cat", "mat", "dogs", "grass", "absent")
+    names = ("cat", "mat", "dogs", "grass", "ketchup", "absent")
     assert noun_numbers((text, names) for text in used) == {
         "cat": "singular", "mat": "singular", "dogs": "plural", "grass": "mass"
     }  # fmt: skip

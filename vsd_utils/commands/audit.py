@@ -95,21 +95,26 @@ def _prepared(given: argparse.Namespace) -> _Run:
             "sources/vsd; or name another folder with VSDv1 and VSDv2: --annotations FOLDER"
         )
     images = load_versions(*files)
+    undrawn: list[Item] = []
     if given.images is not None:
         chosen = drawn_share([image.v1.img_id for image in images], given.images, given.seed)
+        undrawn = [image.v1 for image in images if image.v1.img_id not in chosen]
         images = [image for image in images if image.v1.img_id in chosen]
     train_file = annotation_file(1, "train", folder)
     train = load_items(train_file) if given.split != "train" and train_file.is_file() else None
-    checkers = held_out_checkers([image.v1 for image in images], given.seed, train)
+    everywhere = len(images) + len(undrawn)
+    checkers = held_out_checkers([image.v1 for image in images], given.seed, train or undrawn or None)
     named = ", ".join(f"{path.parent.name}/{path.name} (sha256 {sha256(path)[:10]})" for path in files)
     trained = (
         f"on {train_file.parent.name}/{train_file.name}"
         if train is not None
+        else f"on the v1 captions of the other {len(undrawn):,} images of that file"
+        if undrawn
         else f"on the v1 captions of these images in {PARTS} parts, each read by the one trained on the others"
     )
     line = (
-        f"Data: the VSD authors' {named}; {len(images):,} images, of which those with one triple are used, one "
-        f"caption of each. Learned checker: trained {trained}. Seed {given.seed}."
+        f"Data: the VSD authors' {named}; {len(images):,} of {everywhere:,} images, of which those with one triple "
+        f"are used, one caption of each. Learned checker: trained {trained}. Seed {given.seed}."
     )
     return _Run(images, checkers, line, given.seed, given.output)
 

@@ -23,10 +23,9 @@ _PLURAL = frozenset({"many", "several", "two", "three", "four", "five", "few", "
 _BE = {"is", "are"}
 # "in front of" before "in".
 _LABELS = sorted((tuple(relation.split()) for relation in RELATIONS), key=len, reverse=True)
-# So that one slip is not taken for a habit: of a noun's uses with "a" among those without, and of uses that disagree.
-_SMALLEST_SHARE, _LARGEST_DISSENT = 0.1, 0.25
+_LARGEST_DISSENT = 0.25  # of a noun's uses, so that one slip is not taken for a habit
 # Written with a vowel and spoken with a consonant, and the other way round.
-_AN = re.compile(r"(?!uni(?!n)|use|uti|one\b|eu)[aeiou]|hour|honest")
+_AN = re.compile(r"(?!uni(?!n)|use|uti|uri|one\b|eu)[aeiou]|hour|honest|suv\b")
 
 
 class NounPhrase(NamedTuple):
@@ -129,8 +128,12 @@ def _noun_phrase(before: Sequence[str], name: str, numbers: Mapping[str, Number]
     number = numbers.get(name)
     determiner = before[0] if before and before[0] in english.DETERMINERS else ""
     adjectives = tuple(before[1:] if determiner else before)
+    if any(character.isdigit() for character in name) or name in english.ACTS or name in _POSTURES:
+        return None  # no noun
     if number is None or len(adjectives) > 3 or any(not _adjective(word) for word in adjectives):
         return None
+    if not determiner and number == "singular":
+        return None  # "lamp in man"
     if determiner in ("a", "an", "some"):
         determiner = "a"
     elif determiner not in ("", "the") and number != ("plural" if determiner in _PLURAL else "singular"):
@@ -172,6 +175,8 @@ def _vote(words: Sequence[str], start: int, end: int) -> str | None:
         return "singular"
     if before in _PLURAL or following == "are":
         return "plural"
+    if before == "the":
+        return None  # "the cat is", "the grass is"
     opening = tuple(words[max(0, at - 1) : at + 1] if before in _BE else words[max(0, at - 2) : at])
     if opening[:1] == ("there",):
         return "plural" if "are" in opening else "mass"
@@ -184,6 +189,6 @@ def _decided(votes: Counter[str]) -> Number | None:
         return None
     if plural > singular + mass:
         return "plural"
-    if singular and singular >= _SMALLEST_SHARE * mass:
+    if singular > mass:
         return "singular"
-    return "mass" if mass else None
+    return "mass" if mass > 1 and not singular else None

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vsd_utils.data.annotations import Item
+from vsd_utils.data.annotations import Item, Triple
 from vsd_utils.evaluate.audit_captions import NounPhrase, Number, ReadCaption, folded, noun_numbers, read_caption
 from vsd_utils.metrics.relation_checker import states_relation
 
@@ -17,8 +17,8 @@ EDITS = {
     "names swapped": "the two names change places; not where the relation is next to, which stays true",
     "opposite relation": "the relation by its opposite: on by under, under by above, above by under, behind by in "
     "front of, left by right; in and next to have none",
-    "another relation": "the relation by one of another kind, drawn by seed: next to, behind, in front of, left and "
-    "right are of one kind, on, under and above of another, in of a third",
+    "another relation": "the relation by one that can hardly be true as well and that no other caption of the image "
+    "states, drawn by seed: on and in by one of the sides, under by on, in or a side, a side by on, in or under",
     "negation": "not before the relation, or no for a after there is",
     "another object": "the second name by an object of another image that is of the same number, drawn by seed",
     "synonym": "the relation by another way to say it: on by on top of, in by inside, next to by beside, under by "
@@ -46,11 +46,18 @@ SYNONYMS: Mapping[str, str] = {
     "to the left of": "on the left side of",
     "to the right of": "on the right side of",
 }
-_KINDS = (
-    ("next to", "behind", "in front of", "to the left of", "to the right of"),
-    ("on", "under", "above"),
-    ("in",),
-)
+_BESIDE = ("next to", "to the left of", "to the right of")
+_SIDES = (*_BESIDE, "behind", "in front of")
+# What is on something may be said to be in it, and what is above something behind it, so those are never drawn.
+_ANOTHER: Mapping[str, tuple[str, ...]] = {
+    "on": _SIDES,
+    "in": _SIDES,
+    "under": ("on", "in", *_BESIDE),
+    "above": ("in", *_BESIDE),
+    "behind": ("on", "in", "under"),
+    "in front of": ("on", "in", "under"),
+    **dict.fromkeys(_BESIDE, ("on", "in", "under", "above")),
+}
 
 
 class EditedCaption(NamedTuple):
@@ -88,7 +95,7 @@ def edit_captions(
     others = _objects(items, read)
     edited = []
     for item, choices, captions in zip(items, read, known, strict=True):
-        # Seeded image by image, so that a smaller number of images gives the same captions.
+        # Seeded image by image: few images more or less leave most captions as they are.
         generator = random.Random(f"{seed} {item.img_id}")
         if not choices:
             continue
@@ -118,10 +125,14 @@ def _renamed(place: NounPhrase, named: NounPhrase) -> NounPhrase:
     return place._replace(name=named.name, number=named.number)
 
 
-def another_relation(relation: str, generator: random.Random) -> str:
-    """Draw a relation of another kind, never the opposite."""
-    own = next(kind for kind in _KINDS if relation in kind)
-    return generator.choice([other for kind in _KINDS if kind is not own for other in kind])
+def another_relation(triple: Triple, references: Sequence[str], generator: random.Random) -> str | None:
+    """Draw a relation that can hardly be true as well, never the opposite; None where references state them all."""
+    free = [
+        relation
+        for relation in _ANOTHER[triple.p]
+        if not any(states_relation(text, triple.s, triple.o, relation) for text in references)
+    ]
+    return generator.choice(free) if free else None
 
 
 def _readable(item: Item, captions: Iterable[str], numbers: Mapping[str, Number]) -> list[ReadCaption]:
@@ -141,7 +152,7 @@ def _objects(items: Sequence[Item], read: Sequence[Sequence[ReadCaption]]) -> di
     """List the objects' names, as captions write them, by number."""
     found: dict[Number, dict[str, None]] = {"singular": {}, "plural": {}, "mass": {}}
     for choices in read:
-        for caption in choices[:1]:
+        for caption in choices:
             found[caption.object.number][caption.object.name] = None
     return {number: list(names) for number, names in found.items()}
 
@@ -154,13 +165,15 @@ def _edited(
     generator: random.Random,
 ) -> EditedCaption:
     triple = item.triple_list[0]
-    relations = {"another relation": another_relation(chosen.relation, generator)}
+    another, relations = another_relation(triple, references, generator), {}
+    if another:
+        relations["another relation"] = another
     if opposite := OPPOSITES.get(chosen.relation):
         relations["opposite relation"] = opposite
     makers: dict[str, Callable[[], ReadCaption | None]] = {
         "names swapped": lambda: swap_names(chosen) if chosen.relation != "next to" else None,
         "opposite relation": lambda: chosen._replace(relation=opposite) if opposite else None,
-        "another relation": lambda: chosen._replace(relation=relations["another relation"]),
+        "another relation": lambda: chosen._replace(relation=another) if another else None,
         "negation": lambda: _negated(chosen),
         "another object": lambda: _with_another_object(chosen, item, others, generator),
         "synonym": lambda: chosen._replace(relation=SYNONYMS[chosen.relation]),
@@ -180,9 +193,10 @@ def _with_another_object(
     caption: ReadCaption, item: Item, others: Mapping[Number, Sequence[str]], generator: random.Random
 ) -> ReadCaption | None:
     """Draw the name until it is in no caption of the image; None where a hundred draws do not find one."""
-    texts = " ".join(folded(text) for text in item.captions)
-    for _ in range(100):
-        name = generator.choice(others[caption.object.number])
+    texts = " ".join(folded(text) for text in (*item.captions, item.triple_list[0].s, item.triple_list[0].o))
+    names = others[caption.object.number]
+    for _ in range(100 if names else 0):
+        name = generator.choice(names)
         if not any(word in texts for word in name.split()):
             return caption._replace(object=caption.object._replace(name=name))
     return None

@@ -16,7 +16,7 @@ from vsd_utils.metrics.measure import mean_measure
 from vsd_utils.metrics.relation_learned import Claim
 
 _TEMPLATES = {
-    "template, there is": "there is a {s} {p} the {o}.",
+    "template, bare": "{s} {p} {o}.",
     "template, the": "the {s} is {p} the {o}.",
 }
 _PERSON = "a person's caption"
@@ -33,7 +33,7 @@ def system_sentences(captions: Sequence[EditedCaption]) -> dict[str, list[str]]:
         wrong = caption.relations[edit]
         sentences[_PERSON].append(caption.original)
         sentences[_PERSON + _WRONG].append(caption.copies[edit])
-        sentences[_NAMES_ONLY].append(f"a {caption.subject} and a {caption.object}.")
+        sentences[_NAMES_ONLY].append(f"{caption.subject} and {caption.object}.")
         for name, form in _TEMPLATES.items():
             for ending, relation in (("", caption.relation), (_WRONG, wrong)):
                 sentences[name + ending].append(form.format(s=caption.subject, p=relation, o=caption.object))

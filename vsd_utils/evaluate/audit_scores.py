@@ -21,6 +21,9 @@ RULES, LEARNED = "relation_in_sentence", "relation_learned"
 METRICS = (*TOKEN_NAMES, RULES, LEARNED)
 COLUMNS = (ORIGINAL, *EDITS)
 PARTS = 3
+# The reference code gives a sentence that shares no four words with its references a trace of BLEU-4 instead of 0; by
+# that trace alone a fifth of v1's pairs and half of v2's would be told apart.
+_TRACE = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def score_edits(captions: Sequence[EditedCaption], checkers: HeldOutCheckers, en
     read = np.array(checkers.relations(claims), dtype=object).reshape(len(rows), len(COLUMNS))
     expected = np.array([one.relation for one in captions], dtype=object)[:, None]
     each = scored.each | {LEARNED: 100.0 * (read == expected)}
+    if "bleu4" in each:
+        each["bleu4"] = np.where(each["bleu4"] < _TRACE, 0.0, each["bleu4"])
     # 3. By metric and column.
     absent = np.array([[column != ORIGINAL and column not in one.copies for column in COLUMNS] for one in captions])
     scores = {

@@ -36,8 +36,8 @@ _SENTENCE = {
     "relation_in_sentence": "share of sentences that state the annotated relation between the two objects in the right "
     "direction, in its inverse form too (by the rules of the project's relation checker)",
     "relation_learned": "share of sentences in which the learned relation checker reads the annotated relation between "
-    "the two objects in the right direction (trained on the training split's VSDv1 captions with the names masked; it "
-    f"reads none where the likeliest is below {THRESHOLD:g}, and does not see a wrong name)",
+    "the two objects in the right direction (trained on VSDv1 captions of other images with the names masked; it reads "
+    f"none where a name is missing or the likeliest is below {THRESHOLD:g})",
 }
 _DIVERSITY = {
     "mbleu4_by_rank": "corpus BLEU-4 of the k-th sentences against the image's two others, mean over k",

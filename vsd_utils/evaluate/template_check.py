@@ -153,7 +153,8 @@ def _sentences(record: Mapping[str, Any]) -> list[str]:
     """Give the sentences of an answer; of task 1 the question's own sentence, completed."""
     answer = record["conversations"][1]["value"]
     if record["task"] == 1:
-        return [f"The {record['triple']['s']} is {answer} the {record['triple']['o']}"]
+        asked = record["conversations"][0]["value"].rsplit("'. Select from:", 1)[0].split("sentence: '", 1)[-1]
+        return [asked.replace("[BLANK]", answer)]
     return [line.strip() for line in answer.splitlines()] if record["task"] == 3 else [answer]
 
 

@@ -4,8 +4,8 @@ The two names are masked, so what is left to learn from is how people say a rela
 Word n-grams (1 to 4) and character n-grams (2 to 5) go into a logistic regression (scikit-learn) over the nine
 relations and "none". Each training caption counts twice: as it is, and with the roles of the names exchanged, where it
 states the inverse relation, or none ("the box is in the ball"). Without the exchanged ones it would not look at who
-is where. A sentence of which the likeliest relation is less likely than a threshold, that holds neither name, or that
-holds a negation (there are too few to learn from; the list is that of the checker by rules) gets no answer.
+is where. A sentence of which the likeliest relation is less likely than a threshold, that lacks a name, or that holds
+a negation (there are too few to learn from; the list is that of the checker by rules) gets no answer.
 
 It learns whatever the captions say, wrong ones too, and it sees no picture. Never ask it about images that it was
 trained on: ``refuse_trained`` says so.
@@ -45,7 +45,7 @@ class Claim(NamedTuple):
 
 @functools.lru_cache(maxsize=1 << 17)
 def mask(claim: Claim) -> str:
-    """Write the sentence in lower-case words with its names masked; empty where it holds neither of them.
+    """Write the sentence in lower-case words with its names masked; empty where it lacks one of them.
 
     As in the checker by rules, the last word of a name will do where the whole name is absent.
     """
@@ -53,7 +53,14 @@ def mask(claim: Claim) -> str:
     subject, object_ = (_spans(words, name) for name in (claim.subject, claim.object))
     if english.same_name(claim.subject, claim.object):
         subject, object_ = subject[:1], subject[1:2]
-    if not subject and not object_:
+    # Of a "cow" and a "cow's ear" the longer name is masked first, and the shorter one only outside of it.
+    if max((end - start for start, end in subject), default=0) >= max(
+        (end - start for start, end in object_), default=0
+    ):
+        object_ = _apart(object_, subject)
+    else:
+        subject = _apart(subject, object_)
+    if not subject or not object_:
         return ""
     masked: list[str] = []
     ends = dict(object_) | dict(subject)
@@ -69,6 +76,11 @@ def _spans(words: Sequence[str], name: str) -> list[tuple[int, int]]:
     whole = english.read(name).words
     head = _words_before_of(whole)[-1:]
     return next((spans for form in (whole, whole[-1:], head) if (spans := list(english.places(words, form)))), [])
+
+
+def _apart(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Keep the spans that share no word with others."""
+    return [(start, end) for start, end in spans if all(end <= first or last <= start for first, last in others)]
 
 
 def _words_before_of(name: Sequence[str]) -> Sequence[str]:
@@ -89,7 +101,7 @@ class LearnedChecker:
     def probabilities(self, claims: Sequence[Claim]) -> Array:
         """Say how likely each of the nine relations is: (claims, 9) in 0..1; what is missing to 1 is "none".
 
-        0 throughout for a sentence that holds neither name, or a negation outside of them.
+        0 throughout for a sentence that lacks a name, or that holds a negation outside of them.
         """
         masked = [mask(claim) for claim in claims]
         distinct = [text for text in dict.fromkeys(masked) if text and not _negated(text)]
@@ -136,7 +148,7 @@ def train_checker(items: Sequence[Item], threshold: float = THRESHOLD) -> Learne
     if len({relation for _, relation in pairs}) < 2:
         raise VsdError(
             f"the learned relation checker needs captions of two relations at least, found {len(pairs)} captions of "
-            f"{len(items)} images that name a subject or an object. Give the annotations of a training split."
+            f"{len(items)} images that name subject and object. Give the annotations of a training split."
         )
     # 2. The same with the roles exchanged.
     examples: dict[tuple[str, str], float] = defaultdict(float)
