@@ -132,7 +132,7 @@ def _notes(audits: Mapping[str, AuditScores]) -> list[str]:
     meanings = definitions(1, 2)["task2"]
     return [
         "Scored one by one against the image's other v1 captions, identical ones left out; v1, v2: whose caption was "
-        "edited. In brackets: 95 % bootstrap interval over images.",
+        "edited. In brackets: 95 % bootstrap interval over images; where all go one way, the exact binomial one.",
         "Only captions in which the rules see the annotated relation are edited, and the synonyms are phrases that the "
         "rules know, so relation_in_sentence gives these 100 and the wrong copies 0 by construction.",
         *(f"{name}: {text}" for name, text in EDITS.items()),
@@ -174,7 +174,8 @@ def _write_audit(audits: Mapping[str, AuditScores], audited: _Run) -> None:
             "auc",
             "Captions told from wrong copies: area under the ROC curve, in %",
             audit_tables.auc_table(audits, seed),
-            f"Over captions and copies of all images, ties one half: 50 is chance. {few}",
+            f"Over captions and copies of all images, ties one half: 50 is chance. "
+            f"[100.0, 100.0]: not one goes the other way. {few}",
         ),
     ):
         audited.write(name, title, table, [first, *notes])

@@ -79,7 +79,8 @@ def execute(stage: str, parameters: Params) -> None:
         raise VsdError(f"{source}: no such file. Run the stage with DVC: dvc repro {stage}")
     names = parameter_names(source)
     given = {name: getattr(parameters, name) for name in SHARED if name in names}
-    given |= getattr(parameters, stage).variables()
+    own = getattr(parameters, stage).variables()
+    given |= {name: value for name, value in own.items() if name not in SHARED or value is not None}
     check_parameters(stage, names, given)
 
     import papermill

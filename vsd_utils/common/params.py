@@ -18,7 +18,8 @@ from vsd_utils.common.paths import PARAMS
 from vsd_utils.common.sections import Params
 from vsd_utils.common.values import FURTHER
 
-SHARED = ("profile", "seed", "threads", "processes")  # outside the sections; a notebook takes those that it uses
+# Outside the sections; a notebook takes those that it uses. A section may have one of its own, null for the shared one.
+SHARED = ("profile", "seed", "threads", "processes")
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -45,7 +46,9 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
     # 1. What the file says, under the names of the notebook's variables.
     current = load(path)
     shared = [name for name in SHARED if name in values]
-    usual: dict[str, Any] = getattr(current, section).variables()
+    in_section: dict[str, Any] = getattr(current, section).variables()
+    own = {name: value for name, value in in_section.items() if name in SHARED}
+    usual = {name: value for name, value in in_section.items() if name not in SHARED}
     names = [*shared, *usual]
     missing = [name for name in names if name not in values]
     if missing:
@@ -62,14 +65,16 @@ def given(section: str, values: Mapping[str, Any], path: Path = PARAMS) -> dict[
         )
     # 3. Both together, by the schema.
     content = current.model_dump() | {name: chosen[name] for name in shared if name in chosen}
-    content[section] = {**merged, **further}
+    content[section] = {**own, **merged, **further}
     try:
         checked = Params.model_validate(content).model_dump()
     except ValidationError as error:
         raise VsdError(
             "\n".join(problem_line(Path("parameters"), problem) for problem in error.errors(include_url=False))
         ) from None
-    return {name: checked[name] for name in shared} | checked[section]
+    of_section = {name: value for name, value in checked[section].items() if name not in SHARED}
+    ours = {name: value for name, value in own.items() if value is not None and name not in chosen}
+    return {name: ours.get(name, checked[name]) for name in shared} | of_section
 
 
 def yaml_reader() -> YAML:

@@ -166,6 +166,7 @@ class Finetune(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[FurtherField, JsonValue]
 
+    seed: Natural | None
     r: Count
     lora_alpha: Count
     lora_dropout: Share
@@ -181,6 +182,7 @@ class Finetune(Section):
     bf16: bool
     accelerate_config: str
     packing: Literal["none", "shared_image"]
+    loss_reduction: Literal["token", "sample"]
     activation_checkpointing: bool
     dataloader_num_workers: Natural
     eval_steps: Steps

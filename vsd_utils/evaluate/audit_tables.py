@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.evaluate.audit_edits import EDITS, ORIGINAL, WRONG, EditedCaption
@@ -27,7 +28,7 @@ def preference_table(audits: Audits, seed: int, right_column: str = ORIGINAL) ->
         row = {"captions": name, "metric": metric}
         for edit in WRONG:
             higher, equal = compared(*audit.pairs(metric, edit, right_column=right_column))
-            row[edit] = f"{_with_interval(higher, seed, 100.0)}, ties {100 * equal.mean():.1f}" if len(higher) else ""
+            row[edit] = f"{_share(higher, seed)}, ties {100 * equal.mean():.1f}" if len(higher) else ""
         rows.append(row)
     return pd.DataFrame([*_counts(audits), *rows])[["captions", "metric", *WRONG]]
 
@@ -112,6 +113,14 @@ def _counts(audits: Audits) -> list[dict[str, str]]:
 
 def _order(column: pd.Series) -> pd.Series:
     return column.map({edit: place for place, edit in enumerate(WRONG)}) if column.name == "edit" else column
+
+
+def _share(found: Array, seed: int) -> str:
+    """Show how many are found, in %; where all or none are, every resample is alike: the exact interval then."""
+    if len(found) < 2 or 0 < found.mean() < 1:
+        return _with_interval(found, seed, 100.0)
+    exact = binomtest(int(found.sum()), len(found)).proportion_ci()
+    return f"{100 * found.mean():.1f} [{100 * exact.low:.1f}, {100 * exact.high:.1f}]"
 
 
 def _with_interval(values: Array, seed: int, scale: float) -> str:

@@ -6,12 +6,12 @@ import pandas as pd
 
 from vsd_utils.data.annotations import Versions
 from vsd_utils.evaluate.audit_scores import HeldOutCheckers
-from vsd_utils.metrics.relation_learned import Claim
+from vsd_utils.metrics.relation_learned import Claim, mask
 from vsd_utils.metrics.relation_report_card import COLUMNS, by_rules, cases_of, examine, report_card
 
 NOTES = (
     "Shares in %, of captions of images with one triple; each caption is taken to state the annotated relation, which "
-    "not all do.",
+    "not all do. Neither checker reads a caption that lacks one of the names.",
     "sees relation: of all captions; coverage: captions with any answer; risk: answers without the annotated relation.",
     "exchanged accepted: sees the relation with the roles of the two names exchanged (not next to); replaced accepted: "
     "sees it where another label stands in its place.",
@@ -36,6 +36,7 @@ def card_table(images: Sequence[Versions], checkers: HeldOutCheckers, seed: int)
         seen = [checkers.of(case.img_id).knows(case.claim) for case in cases]
         parts = {
             "all": [True] * len(cases),
+            "both names in the caption": [bool(mask(case.claim)) for case in cases],
             "masked caption seen in training": seen,
             "masked caption not seen": [not known for known in seen],
         }

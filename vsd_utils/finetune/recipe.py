@@ -26,10 +26,11 @@ LORA_FIELDS = frozenset(field.name for field in fields(LoraConfig))
 
 
 class Recipe(NamedTuple):
-    """How the finetune stage trains, and where it puts LoRA weights."""
+    """How the finetune stage trains, where it puts LoRA weights, and what its loss is a mean of (``loss.py``)."""
 
     training: SFTConfig
     lora: LoraConfig
+    loss_reduction: str
 
 
 def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
@@ -42,7 +43,7 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
     if values["packing"] == SHARED_IMAGE:  # a row is a whole micro-batch, so many conversations in it
         training |= {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
     config = training_config(folder, eval_strategy="steps", save_strategy="steps", **training)
-    return Recipe(config, lora_config(**lora))
+    return Recipe(config, lora_config(**lora), values["loss_reduction"])
 
 
 def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:

@@ -13,6 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer import utils as trl_utils
 
 from vsd_utils.finetune.callbacks import CURVES, WHOLE, Curves, WholeCheckpoints
+from vsd_utils.finetune.loss import SampleMeanTrainer
 from vsd_utils.finetune.recipe import Recipe
 from vsd_utils.models import loading  # noqa: F401  (for quiet libraries)
 
@@ -41,14 +42,16 @@ def make_trainer(
     lora: LoraConfig | None = None,
     live: Live | None = None,
     name: str = "training",
+    loss_reduction: str = "token",
 ) -> SFTTrainer:
     """Make TRL's trainer for this model: of all its weights that require a gradient, or of ``lora`` alone.
 
-    Losses go to ``live`` if there is one; progress, under ``name``, to standard error.
+    ``loss_reduction`` says what the loss is a mean of (``loss.py``). Losses go to ``live`` if there is one; progress,
+    under ``name``, to standard error.
     """
     # Its threads do not survive the fork of a process that loads images, and a row is too short to need any.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    trainer = SFTTrainer(
+    trainer = (SampleMeanTrainer if loss_reduction == "sample" else SFTTrainer)(
         model,
         training,
         data_collator=data.collator,
@@ -68,7 +71,16 @@ def finetuner(model: Any, processor: Any, data: TrainerData, recipe: Recipe) -> 
     curves, live = Path(recipe.training.output_dir) / CURVES, None
     if recipe.training.process_index == 0:  # of several, one writes
         live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-    return make_trainer(model, processor, recipe.training, data, lora=recipe.lora, live=live, name="fine-tuning")
+    return make_trainer(
+        model,
+        processor,
+        recipe.training,
+        data,
+        lora=recipe.lora,
+        live=live,
+        name="fine-tuning",
+        loss_reduction=recipe.loss_reduction,
+    )
 
 
 def train_to_the_end(trainer: SFTTrainer) -> None:
