@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Where it is set, as in many containers, each stage would compile its imports again, for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help repro test test-rehearsal lint lab profile lock clean
+.PHONY: help repro test test-rehearsal studies lint lab profile lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,9 @@ test: .git .venv/ready  ## run all tests, the smoke pipeline included
 
 test-rehearsal: .git .venv/ready  ## run the paper's rehearsal on real photos, where they are at hand (minutes)
 	pytest -m rehearsal
+
+studies: .git .venv/ready  ## make the runs that studies/ asks for and that are not there, and join them into tables
+	vsd study --all
 
 lint: .venv/ready  ## ruff, mypy, and the order of the layers
 	ruff check .

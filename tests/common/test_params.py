@@ -123,7 +123,7 @@ BROKEN = [
         512,
         "finetune.max_length is not taken: a row is whole, and finetune.packing",
     ),
-    ("finetune.seed", 3, "finetune.seed is not taken: one seed, outside the sections"),
+    ("finetune.data_seed", 3, "finetune.data_seed is not taken: finetune.seed, else seed, is that of everything"),
     ("finetune.target_modules", "all-linear", "finetune.target_modules is not taken: LoRA goes on all linear maps"),
     ("finetune.gradient_checkpointing", True, "is not taken: transformers renamed it, to finetune.activation_checkpo"),
     ("convert.draw_boxes", "false", "convert.draw_boxes = 'false'"),
@@ -184,6 +184,16 @@ FURTHER_SAID = [
 ]
 
 
+def test_a_section_s_own_seed_is_its_seed_and_nobody_else_s(tmp_path) -> None:
+    path = write(tmp_path / "params.yaml", compose(["profile=mini", "seed=3", "finetune.seed=7"]))
+    of_finetune, of_refine = (
+        dict.fromkeys(["seed", *MINI[section], "further_fields"], ...) for section in ("finetune", "refine")
+    )
+    assert given("finetune", of_finetune, path)["seed"] == 7
+    assert given("finetune", of_finetune | {"seed": 9}, path)["seed"] == 9  # what the pipeline, or a reader, gives
+    assert given("refine", of_refine, path)["seed"] == 3  # null: the one outside the sections
+
+
 def test_a_further_field_is_a_parameter_like_any_other(tmp_path) -> None:
     content = compose(["profile=mini", *FURTHER_SAID])
     assert content["finetune"] == MINI["finetune"] | FURTHER_GIVEN
@@ -196,9 +206,9 @@ def test_a_further_field_is_a_parameter_like_any_other(tmp_path) -> None:
 
     # In the notebook: as in the file, or what stands there instead of it.
     blank = dict.fromkeys(["seed", *MINI["finetune"], "further_fields"], ...)
-    assert given("finetune", blank, path) == {"seed": 0} | MINI["finetune"] | FURTHER_GIVEN
+    assert given("finetune", blank, path) == MINI["finetune"] | FURTHER_GIVEN | {"seed": 0}
     other = given("finetune", blank | {"r": 8, "further_fields": {"adam_beta2": 0.95}}, path)
-    assert other == {"seed": 0} | MINI["finetune"] | {"r": 8, "adam_beta2": 0.95}
+    assert other == MINI["finetune"] | {"r": 8, "adam_beta2": 0.95} | {"seed": 0}
     with pytest.raises(VsdError, match=r"parameters: parameter finetune.adam_bta2 is not known"):
         given("finetune", blank | {"further_fields": {"adam_bta2": 0.95}}, path)
     for wrong in ({"r": 8}, 0.5):

@@ -61,7 +61,9 @@ def test_the_loss_is_the_mean_that_its_name_says(folder: Path, tmp_path: Path, l
         labels = batch["labels"][0, 1:]
         answers.append(cross_entropy(logits[0, :-1], labels, ignore_index=-100, reduction="none")[labels != -100])
     assert len({len(answer) for answer in answers}) > 2
-    expected = torch.cat(answers).mean() if loss_reduction == "token" else torch.stack([a.mean() for a in answers]).mean()
+    expected = (
+        torch.cat(answers).mean() if loss_reduction == "token" else torch.stack([a.mean() for a in answers]).mean()
+    )
     # 2. The trainer's way, all conversations in one batch.
     trainer = trainer_of(folder, tmp_path, loss_reduction, packed=packed)
     batch = trainer.data_collator(list(trainer.train_dataset))

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
 CONF = ROOT / "conf"
 DVC_STAGES = ROOT / "dvc.yaml"
+STUDIES = ROOT / "studies"
 NOTEBOOKS = ROOT / "notebooks"
 
 DATA = ROOT / "data"
@@ -40,6 +41,7 @@ TRAINING = REPORTS / "training"
 FIGURES = REPORTS / "figures"
 REPORT_TABLES = REPORTS / "tables"
 REPORT_NOTEBOOKS = REPORTS / "notebooks"
+STUDY_REPORTS = REPORTS / "studies"
 
 # Unfinished work (training checkpoints, half of the predictions). DVC empties a stage's outputs before it runs the
 # stage, so what a killed run should find again cannot lie in them.
@@ -60,12 +62,13 @@ def user_path(written: str) -> Path:
     nobody knows.
     """
     try:
-        return _checkout() / Path(written).expanduser()
+        return checkout() / Path(written).expanduser()
     except RuntimeError as error:
         raise VsdError(f"{written}: {error} Write the whole path.") from None
 
 
-def _checkout() -> Path:
+def checkout() -> Path:
+    """Give the checkout, of which ``ROOT`` may be one of DVC's temporary copies."""
     for parent in ROOT.parents:
         if parent.parts[-3:] == (".dvc", "tmp", "exps"):
             return parent.parents[2]

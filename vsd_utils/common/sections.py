@@ -226,6 +226,7 @@ class Describe(Section):
 class Refine(Section):
     """Rewriting of the three sentences."""
 
+    seed: Natural | None
     items: Natural
     candidates: Count
     temperature: Positive

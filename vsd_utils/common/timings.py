@@ -13,9 +13,10 @@ from typing import Any
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_jsonl
-from vsd_utils.common.paths import WORK
+from vsd_utils.common.paths import WORK, checkout
 
-FILE = WORK / "timings.jsonl"
+# A temporary copy of the checkout goes when its run ends; how long it took is still asked for.
+FILE = checkout() / WORK.name / "timings.jsonl"
 
 
 def record_stage(stage: str, seconds: float, path: Path = FILE) -> None:
@@ -38,7 +39,7 @@ def latest(path: Path = FILE) -> list[dict[str, Any]]:
     """Read the newest line of each stage and each piece of work, a stage's work below it, in the order of the run."""
     pending: list[dict[str, Any]] = []
     stages: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(path):
+    for row in rows(path):
         pending.append(row)
         if "stage" in row:
             stages.pop(row["stage"], None)
@@ -47,7 +48,8 @@ def latest(path: Path = FILE) -> list[dict[str, Any]]:
     return [row for rows in stages.values() for row in rows]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def rows(path: Path = FILE) -> list[dict[str, Any]]:
+    """Read all lines, oldest first; none where the file is not there or cannot be read."""
     try:
         return read_jsonl(path)
     except (OSError, VsdError):  # not there, or cut off by a full disk: no run is worth less for it

@@ -38,14 +38,15 @@ class AuditScores:
     missing: Mapping[str, str]
 
     def pairs(
-        self, metric: str, edit: str, relation: str | None = None, right_column: str = ORIGINAL
+        self, metric: str, edit: str, relation: str | None = None, *, right_column: str = ORIGINAL, having: str = ""
     ) -> tuple[Array, Array]:
         """Give the scores of the captions that have such a copy, of one relation or all, and those of the copies.
 
-        ``right_column`` "synonym" takes the captions with a synonym in place of the captions themselves.
+        ``right_column`` "synonym" takes the captions with a synonym in place of the captions themselves; ``having``
+        names another edit that the captions must have a copy of.
         """
         right, wrong = self.scores[metric][right_column], self.scores[metric][edit]
-        there = ~np.isnan(wrong)
+        there = ~np.isnan(wrong) & ~np.isnan(self.scores[metric][having or edit])
         if relation:
             there &= np.array([caption.relation == relation for caption in self.captions])
         return right[there], wrong[there]

@@ -15,6 +15,7 @@ from vsd_utils.metrics.bootstrap import intervals
 from vsd_utils.metrics.measure import Array, mean_measure
 
 FEWEST = 20  # captions, below which a relation's cell is left empty
+_MATCHED = "synonym, where there is an opposite"
 Audits = Mapping[str, AuditScores]  # by whose captions were edited: "v1", "v2"
 
 
@@ -34,15 +35,21 @@ def preference_table(audits: Audits, seed: int, right_column: str = ORIGINAL) ->
 
 
 def cost_table(audits: Audits, seed: int) -> pd.DataFrame:
-    """Show how many points a copy loses on average, with 95 % interval: the synonym, which should be 0, first."""
+    """Show how many points a copy loses on average, with 95 % interval: the synonym, which should be 0, first.
+
+    Beside it the synonym's cost of the captions alone that have an opposite, which compares with the opposite's.
+    """
     rows = []
     for name, metric, audit in _metrics(audits):
         row = {"captions": name, "metric": metric}
         for edit in ("synonym", *WRONG):
             right, wrong = audit.pairs(metric, edit)
             row[edit] = _with_interval(right - wrong, seed, 1.0) if len(right) else ""
+        right, wrong = audit.pairs(metric, "synonym", having="opposite relation")
+        row[_MATCHED] = _with_interval(right - wrong, seed, 1.0) if len(right) else ""
         rows.append(row)
-    return pd.DataFrame([*_counts(audits), *rows])[["captions", "metric", "synonym", *WRONG]]
+    counts = [row | {_MATCHED: row["opposite relation"]} for row in _counts(audits)]
+    return pd.DataFrame([*counts, *rows])[["captions", "metric", "synonym", _MATCHED, *WRONG]]
 
 
 def auc_table(audits: Audits, seed: int) -> pd.DataFrame:

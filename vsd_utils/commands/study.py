@@ -1,0 +1,105 @@
+"""Answer a question by a study: make the runs that are missing, and join all into a table.
+
+    vsd study rank                # make what is missing, write reports/studies/rank.md, .csv, .tex and .png
+    vsd study rank --join         # make nothing: only join what is there
+    vsd study --all               # every study of studies/, one after another
+
+A study is a file in studies/ (``vsd_utils/studies/plan.py`` says what is in it). Each run is an experiment of DVC in a
+copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once.
+Killed, it goes on with the run that it was making. The scores of a run lie in reports/studies/runs, by a digest of
+its parameters: what is there is not made again, on any machine, until it is deleted.
+"""
+
+import argparse
+import sys
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.paths import STUDY_REPORTS
+from vsd_utils.evaluate.definitions import definitions
+from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.report import figures
+from vsd_utils.report import tables as report_tables
+from vsd_utils.studies import experiments, figure, run_scores, tables
+from vsd_utils.studies.plan import Run, Study, read_study, runs_of, study_names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the studies and whether to make runs."""
+    parser.add_argument("name", nargs="?", help="the study's file in studies/, without .yaml")
+    parser.add_argument("--all", action="store_true", help="every study")
+    parser.add_argument("--join", action="store_true", help="make no run, only the tables of those that are there")
+    parser.add_argument("--heap-gb", type=float, default=4.0, help="most memory for SPICE's Java in GiB (4)")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make, join, say where the tables are."""
+    if bool(given.name) == given.all:
+        raise VsdError(f"name a study, or --all for every one: {', '.join(study_names())}")
+    for name in study_names() if given.all else [given.name]:
+        study = read_study(name)
+        planned = runs_of(study)
+        if not given.join:
+            _make_missing(study, planned, Engine(heap_gb=given.heap_gb))
+        _join(study, planned)
+    return 0
+
+
+def _make_missing(study: Study, planned: list[Run], engine: Engine) -> None:
+    """Make the runs that have no scores yet; of variants that differ in the system alone, one."""
+    missing = {one.digest: one for one in planned if not run_scores.read_run(one.digest)}
+    for number, one in enumerate(missing.values(), 1):
+        print(f"study {study.name}: run {number} of {len(missing)}, {one.variant}, seed {one.seed}", file=sys.stderr)
+        cost = experiments.make(one)
+        with experiments.data_of(one) as folder:
+            run_scores.write_run(run_scores.score_run(one, folder, cost, engine))
+
+
+def _join(study: Study, planned: list[Run]) -> None:
+    """Write the study's tables and its figure; raises ``VsdError`` where a run is missing."""
+    records = {one.digest: record for one in planned if (record := run_scores.read_run(one.digest))}
+    if absent := [one for one in planned if one.digest not in records]:
+        raise VsdError(
+            f"study {study.name}: {len(absent)} of {len(planned)} runs are not there, the first is "
+            f"{absent[0].variant!r}, seed {absent[0].seed}. `vsd study {study.name}` makes them"
+        )
+    scores = tables.variant_scores(study, planned, records)
+    differences = tables.difference_table(study, tables.differences(study, scores))
+    cost = tables.cost_table(study, planned, records)
+    line = _line(study, records[planned[0].digest]["images"][planned[0].system])
+    for name, title, table, notes in (
+        (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study)]),
+        (f"{study.name}_differences", " Differences", differences, [_TEST.format(study.reference)]),
+        (f"{study.name}_cost", " Cost", cost, [_COST]),
+    ):
+        report_tables.write(name, study.question + title, table, [*notes, line], STUDY_REPORTS)
+    figures.save(figure.draw(study, scores), study.name, f"{study.question} {_MEAN} {line}", STUDY_REPORTS)
+    print(f"written: {STUDY_REPORTS / study.name}.md, .csv, .tex, .png; _differences, _cost")
+
+
+_MEAN = "Mean over seeds; in brackets its 95 % bootstrap interval over images; ±: standard deviation over seeds."
+_TEST = (
+    "Minus {!r}; in brackets the 95 % interval over images; p two-sided, by the paired bootstrap over images of the "
+    "means over seeds, after Holm over this table; * below 0.05."
+)
+_COST = "Seconds: mean over the runs that made the stage; GiB: their largest. Empty: made before, for another run."
+
+
+def _line(study: Study, images: int) -> str:
+    return (
+        f"Profile {study.profile}, the same test images for all: {images:,}; {study.seed} "
+        f"{', '.join(map(str, study.seeds))}. Overrides of all variants: {', '.join(study.overrides) or 'none'}."
+    )
+
+
+def _about(study: Study) -> list[str]:
+    """Say what follows, what each variant is, and what the scores mean."""
+    meanings = definitions(1, 2)
+    said = [("What follows", study.follows), ("What does not", study.does_not_follow)]
+    return [
+        *(f"{name}: {text}" for name, text in said if text),
+        *(
+            f"{name}: {', '.join(variant.overrides) or 'no override'}; answers of {variant.system}"
+            for name, variant in study.variants.items()
+        ),
+        *(f"{score}: {meanings[score.split('.')[0]][score.split('.')[1]]}" for score in study.scores),
+    ]

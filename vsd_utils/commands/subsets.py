@@ -1,0 +1,82 @@
+"""Say how hard scenes are: scores by subsets that are told from the annotations alone.
+
+    vsd subsets                                   # the run of this checkout: its systems, on its test split
+    vsd subsets --annotations sources/vsd         # the authors' val files: shares, and regressions without an image
+
+Writes ``reports/studies/subsets_<profile>`` or ``reports/studies/subsets_<split>_annotations`` as .md, .csv and .tex.
+``vsd_utils/data/subsets.py`` says what the subsets are.
+"""
+
+import argparse
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import sha256
+from vsd_utils.common.paths import STUDY_REPORTS, SUBMISSIONS, annotation_file, user_path
+from vsd_utils.data import samples
+from vsd_utils.data.annotations import SPLITS, load_items
+from vsd_utils.data.subsets import SUBSETS
+from vsd_utils.evaluate import subset_scores
+from vsd_utils.evaluate.definitions import definitions
+from vsd_utils.evaluate.references import load_references
+from vsd_utils.evaluate.scores import score_systems, submission_in
+from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.report import provenance, tables
+from vsd_utils.report.systems import SYSTEMS
+
+_WHAT = [f"{name}: {text}" for name, text in SUBSETS.items()]
+_IN_BRACKETS = f"In brackets 95 % bootstrap intervals over images; empty below {subset_scores.FEWEST} images."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the annotations to look at in place of the run."""
+    parser.add_argument("--annotations", metavar="FOLDER", help="with VSDv1: say what is in its file, of no system")
+    parser.add_argument("--split", choices=SPLITS, default="val", help="which file of that folder (val)")
+    parser.add_argument("--seed", type=int, default=0, help="of the parts and of the resamples (0)")
+    parser.add_argument("--heap-gb", type=float, default=4.0, help="most memory for SPICE's Java in GiB (4)")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write the table and say where it is."""
+    name = _annotations(given) if given.annotations else _systems(given)
+    print(f"written: {STUDY_REPORTS / name}.md, .csv, .tex")
+    return 0
+
+
+def _annotations(given: argparse.Namespace) -> str:
+    path = annotation_file(1, given.split, user_path(given.annotations))
+    items = load_items(path)
+    name = f"subsets_{given.split}_annotations"
+    notes = [
+        "Accuracy of regressions (scikit-learn) on box geometry, names or both, and of the commonest relation: each "
+        f"image is predicted by what was fitted to the other {subset_scores.PARTS - 1} of {subset_scores.PARTS} parts. "
+        + _IN_BRACKETS,
+        *_WHAT,
+        f"Data: the VSD authors' {path.parent.name}/{path.name} (sha256 {sha256(path)[:10]}), {len(items):,} images. "
+        f"Seed {given.seed}.",
+    ]
+    table = subset_scores.annotation_table(items, given.seed)
+    tables.write(name, "Hard scenes: how many, and what can be had without an image", table, notes, STUDY_REPORTS)
+    return name
+
+
+def _systems(given: argparse.Namespace) -> str:
+    submissions = {name: submission_in(SUBMISSIONS / name) for name in SYSTEMS if (SUBMISSIONS / name).is_dir()}
+    if "lora" not in submissions:
+        raise VsdError(f"{SUBMISSIONS}: no answers of a run. `dvc repro` makes them; --annotations needs none")
+    references = load_references(annotation_file(1, "test"), annotation_file(2, "test"))
+    engine = Engine(heap_gb=given.heap_gb)
+    systems = score_systems(submissions, references, engine=engine, resamples=2, only_predicted=True).systems
+    whole = {name: one for name, one in systems.items() if one.images == systems["lora"].images}
+    sizes = {sample.id: sample.size for sample in samples.load("test")}
+    record = provenance.collect()
+    meanings = definitions(1, 2)
+    name = f"subsets_{record['profile']}"
+    notes = [
+        f"An image is in the subsets of its first pair. {_IN_BRACKETS}",
+        *_WHAT,
+        *(f"{key}: {meanings[key.split('.')[0]][key.split('.')[1]]}" for key in subset_scores.SYSTEM_SCORES),
+        provenance.sentence(record, len(systems["lora"].images)),
+    ]
+    table = subset_scores.system_table(whole, references.items[1], given.seed, sizes)
+    tables.write(name, "Hard scenes: scores by subset", table, notes, STUDY_REPORTS)
+    return name

@@ -1,0 +1,159 @@
+"""What a study is: a question, variants of one run as overrides, the seeds of each, and the scores to compare.
+
+``studies/<name>.yaml``:
+
+    question: Does a larger rank name more relations?
+    profile: mini
+    last_stage: describe              # or refine: which stage's sentences are scored
+    seed: finetune.seed               # the parameter that the seeds are given to; all else is the same
+    seeds: [0, 1, 2]
+    overrides: [finetune.num_train_epochs=0.5]      # of all variants
+    variants:                         # overrides, and whose answers: lora, unless it says base, lora_refined, ...
+      rank 32: {}
+      rank 4: {overrides: [finetune.r=4, finetune.lora_alpha=8]}
+      no tuning: {system: base}
+    reference: rank 32                # that the others are tested against
+    scores: [task1.accuracy, task2.spice]
+    follows: A sentence on what follows, once there are numbers.
+    does_not_follow: And on what does not.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml.error import YAMLError
+
+from vsd_utils.common.errors import VsdError, listed
+from vsd_utils.common.params import yaml_reader
+from vsd_utils.common.paths import STUDIES
+from vsd_utils.common.profiles import PROFILES, compose
+from vsd_utils.common.sections import Params
+from vsd_utils.evaluate.scores import TASK_NAMES
+
+SCORES = tuple(f"{task}.{name}" for task, names in TASK_NAMES.items() for name in names)
+_DIGITS = 12
+_Seed = Annotated[int, Field(ge=0)]
+
+
+class Variant(BaseModel):
+    """Hold what a variant changes, and which system's answers of its runs are compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    overrides: tuple[str, ...] = ()
+    system: Literal["base", "lora", "lora_blank_image", "lora_given_to_refiner", "lora_refined"] = "lora"
+
+
+class Study(BaseModel):
+    """Hold a study's file; see the top. ``name`` is the file's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    question: Annotated[str, Field(min_length=1)]
+    profile: str
+    last_stage: Literal["describe", "refine"]
+    seed: Literal["finetune.seed", "refine.seed"]
+    seeds: Annotated[tuple[_Seed, ...], Field(min_length=1)]
+    overrides: tuple[str, ...]
+    variants: Annotated[dict[str, Variant], Field(min_length=2)]
+    reference: str
+    scores: Annotated[tuple[str, ...], Field(min_length=1)]
+    follows: str
+    does_not_follow: str
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Study":
+        if self.reference not in self.variants:
+            raise ValueError(f"reference {self.reference!r} is none of the variants {', '.join(self.variants)}")
+        if unknown := [score for score in self.scores if score not in SCORES]:
+            raise ValueError(f"scores: {unknown[0]!r} is not known; known are {', '.join(SCORES)}")
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile {self.profile!r} is none of {', '.join(PROFILES)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)}: one of them is given twice")
+        return self
+
+
+class Run(NamedTuple):
+    """One run of a study: its variant, its seed, and all overrides of ``conf/`` that make its parameters.
+
+    Variants that differ in the system alone have runs with the same ``digest``, which are made once.
+    """
+
+    study: str
+    variant: str
+    seed: int
+    overrides: tuple[str, ...]
+    last_stage: str
+    system: str
+    digest: str
+
+    @property
+    def experiment(self) -> str:
+        """Name DVC's experiment after study, variant and seed."""
+        words = "".join(character if character.isalnum() else "-" for character in self.variant.lower())
+        return "-".join(part for part in f"{self.study}-{words}-{self.seed}-{self.digest[:4]}".split("-") if part)
+
+
+def read_study(name: str, folder: Path = STUDIES) -> Study:
+    """Read ``<folder>/<name>.yaml``; raises ``VsdError`` saying what of it cannot be used."""
+    path = folder / f"{name}.yaml"
+    try:
+        content = yaml_reader().load(path)
+    except FileNotFoundError:
+        raise VsdError(f"{path}: no such file. There are: {', '.join(study_names(folder)) or 'none'}") from None
+    except YAMLError as error:
+        raise VsdError(f"{path}: not YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise VsdError(f"{path}: expected a study's fields (question, variants, ...), found {type(content).__name__}")
+    try:
+        return Study.model_validate(content | {"name": name})
+    except ValidationError as error:
+        problems = [
+            f"{path}: {'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}".replace(": :", ":")
+            for one in error.errors(include_url=False)
+        ]
+        raise VsdError("\n".join(problems)) from None
+
+
+def study_names(folder: Path = STUDIES) -> list[str]:
+    """List the studies by name."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def runs_of(study: Study) -> list[Run]:
+    """Make the runs of a study, variant by variant and seed by seed.
+
+    Raises ``VsdError`` for two variants that are the same, and for overrides that no parameter has.
+    """
+    runs = []
+    for name, variant in study.variants.items():
+        for seed in study.seeds:
+            overrides = (f"profile={study.profile}", *study.overrides, *variant.overrides, f"{study.seed}={seed}")
+            digest = _digest(study, name, overrides)
+            runs.append(Run(study.name, name, seed, overrides, study.last_stage, variant.system, digest))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        alike.setdefault((run.digest, run.system), []).append(f"{run.variant}, seed {run.seed}")
+    if same := [names for names in alike.values() if len(names) > 1]:
+        raise VsdError(f"study {study.name}: these runs are the same:\n{listed(same[0])}\nLeave one out.")
+    return runs
+
+
+def _digest(study: Study, variant: str, overrides: tuple[str, ...]) -> str:
+    """Digest the last stage and all parameters that stages up to it can see, in any order."""
+    try:
+        params = Params.model_validate(compose(list(overrides)))
+    except VsdError as error:
+        raise VsdError(f"study {study.name}, variant {variant!r}: {error}") from None
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise VsdError(f"study {study.name}, variant {variant!r}: {said}") from None
+    content = params.model_dump(mode="json")
+    unseen = ("evaluate",) if study.last_stage == "refine" else ("evaluate", "refine", "refiner")
+    seen = {name: value for name, value in content.items() if name not in unseen}
+    return hashlib.sha256(json.dumps([study.last_stage, seen], sort_keys=True).encode()).hexdigest()[:_DIGITS]

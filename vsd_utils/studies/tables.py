@@ -1,0 +1,159 @@
+"""The runs of a study as tables: scores, differences from the reference variant, and what each variant cost.
+
+Two kinds of chance stay apart. The *interval over images* is that of the mean over seeds, of which each bootstrap
+resample takes the same images in every run. The *spread over seeds* is the standard deviation of the runs of a variant,
+with one less than their number below the line; of a single seed there is none. The paired test asks the first: in how
+few resamples the difference of the means has the other sign (two-sided). Over all variants and scores of a table p is
+corrected by Holm (1979).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.metrics.measure import Array
+from vsd_utils.studies.plan import Run, Study
+from vsd_utils.studies.run_scores import resampled
+
+Records = Mapping[str, Mapping[str, Any]]  # by digest, as run_scores.py writes them
+SIGNIFICANT = 0.05
+
+
+class VariantScore(NamedTuple):
+    """A score of a variant: of each seed (seeds,), and of their mean in each resample (resamples,)."""
+
+    seeds: Array
+    drawn: Array
+
+    @property
+    def mean(self) -> float:
+        """Average over seeds."""
+        return float(self.seeds.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Give the 95 % bootstrap interval of the mean over images."""
+        low, high = np.percentile(self.drawn, [2.5, 97.5])
+        return float(low), float(high)
+
+    @property
+    def spread(self) -> float | None:
+        """Give the standard deviation over seeds; None of one."""
+        return float(self.seeds.std(ddof=1)) if len(self.seeds) > 1 else None
+
+
+class Difference(NamedTuple):
+    """Variant minus reference, its 95 % interval over images, and two-sided p, as it is and after Holm."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    corrected: float
+
+
+def variant_scores(study: Study, runs: Sequence[Run], records: Records) -> dict[str, dict[str, VariantScore]]:
+    """Collect the study's scores by variant and score; a score that was not computed is left out.
+
+    Raises ``VsdError`` where runs were not scored on the same images, which nothing could be compared on.
+    """
+    data = {(records[run.digest]["data"], records[run.digest]["images"][run.system]) for run in runs}
+    if len(data) > 1:
+        raise VsdError(
+            f"study {study.name}: its runs answered about different images ({len(data)} sets). Variants may differ in "
+            "training data, not in fetch.scenes.test or describe.limit"
+        )
+    found: dict[str, dict[str, VariantScore]] = {}
+    for variant in study.variants:
+        values = [records[run.digest]["systems"][run.system] for run in runs if run.variant == variant]
+        found[variant] = {
+            score: VariantScore(
+                np.array([value[score]["value"] for value in values]),
+                np.mean([resampled(value[score]) for value in values], axis=0),
+            )
+            for score in study.scores
+            if all(score in value for value in values)
+        }
+    return found
+
+
+def differences(study: Study, scores: Mapping[str, Mapping[str, VariantScore]]) -> dict[tuple[str, str], Difference]:
+    """Test every variant against the reference in every score, by (variant, score)."""
+    raw = {}
+    for variant, by_score in scores.items():
+        for score, own in by_score.items():
+            if variant == study.reference or score not in scores[study.reference]:
+                continue
+            reference = scores[study.reference][score]
+            drawn = own.drawn - reference.drawn
+            low, high = np.percentile(drawn, [2.5, 97.5])
+            other_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
+            p = min(1.0, 2 * (1 + int(other_side)) / (1 + len(drawn)))
+            raw[variant, score] = Difference(own.mean - reference.mean, float(low), float(high), p, p)
+    corrected = holm([difference.p for difference in raw.values()])
+    return {key: one._replace(corrected=p) for (key, one), p in zip(raw.items(), corrected, strict=True)}
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Correct n p values (Holm 1979): the k-th smallest is taken n - k + 1 times; never falling, at most 1."""
+    order = np.argsort(values, kind="stable")
+    steps = np.asarray(values, dtype=float)[order] * (len(values) - np.arange(len(values)))
+    result = np.empty(len(values))
+    result[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(values) else steps
+    return [float(value) for value in result]
+
+
+def score_table(study: Study, scores: Mapping[str, Mapping[str, VariantScore]]) -> pd.DataFrame:
+    """Show for each variant mean, interval over images and spread over seeds of each score."""
+    rows = {
+        variant: {score: _shown(by_score.get(score)) for score in study.scores} for variant, by_score in scores.items()
+    }
+    return _frame(rows)
+
+
+def difference_table(study: Study, tested: Mapping[tuple[str, str], Difference]) -> pd.DataFrame:
+    """Show each difference from the reference with its interval and p after Holm; a star where that is below 0.05."""
+    rows: dict[str, dict[str, str]] = {variant: {} for variant in study.variants if variant != study.reference}
+    for (variant, score), one in tested.items():
+        star = " *" if one.corrected < SIGNIFICANT else ""
+        rows[variant][score] = f"{one.value:+.1f} [{one.low:+.1f}, {one.high:+.1f}], p {one.corrected:.3f}{star}"
+    return _frame(rows).fillna("")
+
+
+def cost_table(study: Study, runs: Sequence[Run], records: Records) -> pd.DataFrame:
+    """Show by variant trained numbers, size of the adapter, and time and memory of each stage that its runs made.
+
+    Seconds are the mean over the runs that made the stage, empty where none did.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    stages = ["finetune", "describe", *(["refine"] if study.last_stage == "refine" else [])]
+    for variant in study.variants:
+        own = [records[run.digest] for run in runs if run.variant == variant]
+        adapted = study.variants[variant].system != "base"
+        row = {
+            "trained numbers": f"{own[0]['adapter']['parameters']:,}" if adapted else "0",
+            "adapter, MB": f"{own[0]['adapter']['bytes'] / 1e6:.2f}" if adapted else "",
+        }
+        for stage in stages:
+            made = [record["cost"][stage] for record in own if stage in record["cost"]]
+            row[f"{stage}, s"] = f"{np.mean([one['seconds'] for one in made]):.0f}" if made else ""
+            row[f"{stage}, GiB"] = f"{max(one['peak_gib'] for one in made):.1f}" if made else ""
+        rows[variant] = row
+    return _frame(rows)
+
+
+def _shown(score: VariantScore | None) -> str:
+    if score is None:
+        return ""
+    low, high = score.interval
+    spread = "" if score.spread is None else f" ± {score.spread:.1f}"
+    return f"{score.mean:.1f} [{low:.1f}, {high:.1f}]{spread}"
+
+
+def _frame(rows: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)))
+    frame.index.name = "variant"
+    return frame
