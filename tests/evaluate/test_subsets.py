@@ -46,7 +46,8 @@ FAR = ([10, 60, 10, 60], [110, 160, 110, 160], "on")
         ([([10, 41, 10, 43], FAR[1], "on")], {}, {"apart", "small"}),  # 31 x 33 = 1023
         ([([10, 42, 10, 42], FAR[1], "on")], {}, {"apart"}),  # 32 x 32
         ([FAR, (FAR[0], FAR[1], "above")], {}, {"apart", "two labels"}),
-        ([FAR, (FAR[1], FAR[0], "under")], {}, {"apart", "crowded"}),
+        ([FAR, (FAR[1], FAR[0], "under")], {}, {"apart"}),  # the same two, seen from the other
+        ([FAR, (FAR[0], [200, 250, 200, 250], "on")], {}, {"apart", "crowded"}),
         ([FAR], {"captions": ("a cat is on a dog", "a cat is under a dog")}, {"apart", "people disagree"}),
         ([FAR], {"captions": ("a cat is on a dog", "a cat sits on a dog", "cats")}, {"apart"}),
     ],

@@ -29,6 +29,7 @@ PARAMETERS = {
     "processes": 1,
     "accelerate_config": "ddp",
     "packing": "none",
+    "loss_reduction": "token",
     "r": 4,
     "lora_alpha": 8,
     "lora_dropout": 0.0,

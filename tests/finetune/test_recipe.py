@@ -15,7 +15,7 @@ from vsd_utils.common.sections import Finetune, Params
 from vsd_utils.common.values import Scheduler
 from vsd_utils.finetune.recipe import LORA_FIELDS, LORA_TARGETS, TRAINING_FIELDS, finetune_recipe
 
-OURS = {"val_rows", "accelerate_config", "dtype", "quantization"}
+OURS = {"val_rows", "accelerate_config", "dtype", "quantization", "loss_reduction"}
 BATCH_SIZES = {"per_device_train_batch_size", "per_device_eval_batch_size"}
 
 
@@ -41,11 +41,12 @@ def test_every_value_arrives_under_its_own_name(tmp_path, profile) -> None:
     content = compose([f"profile={profile}"])
     content["finetune"] |= further
     values = Params.model_validate(content).finetune.model_dump()
-    recipe = finetune_recipe({"seed": 7, "threads": 1, **values}, tmp_path)
+    recipe = finetune_recipe({"threads": 1, **values, "seed": 7}, tmp_path)
     for name, value in values.items():
-        if name in OURS | {"packing"}:  # TRL's is for text alone, and stays off
+        if name in OURS | {"packing", "seed"}:  # TRL's packing is for text alone, and stays off
             continue
-        (taken,) = [part for part, known in zip(recipe, (TRAINING_FIELDS, LORA_FIELDS), strict=True) if name in known]
+        parts = ((recipe.training, TRAINING_FIELDS), (recipe.lora, LORA_FIELDS))
+        (taken,) = [part for part, known in parts if name in known]
         # A packed row is a whole batch to the trainer.
         packed = values["packing"] == "shared_image" and name in BATCH_SIZES
         assert getattr(taken, name) == (1 if packed else value), name
@@ -69,4 +70,12 @@ def test_every_value_arrives_under_its_own_name(tmp_path, profile) -> None:
 def test_a_wrong_value_stops_before_a_model_is_loaded(tmp_path, name, value, said) -> None:
     values = Params.model_validate(compose(["profile=paper"])).finetune.model_dump()
     with pytest.raises(VsdError, match=said):
-        finetune_recipe({"seed": 0, **values, name: value}, tmp_path)
+        finetune_recipe({**values, "seed": 0, name: value}, tmp_path)
+
+
+@pytest.mark.parametrize("field", [{"label_smoothing_factor": 0.1}, {"loss_type": "dft"}])
+def test_a_loss_that_would_not_weigh_answers_is_refused(tmp_path, field) -> None:
+    values = Params.model_validate(compose(["profile=paper"])).finetune.model_dump() | {"bf16": False, "seed": 0}
+    finetune_recipe(values | field, tmp_path)
+    with pytest.raises(VsdError, match=r"loss_reduction=sample weighs the plain loss"):
+        finetune_recipe(values | field | {"loss_reduction": "sample"}, tmp_path)

@@ -311,6 +311,7 @@ def finetuned(
         "lora_alpha": 8,
         "lora_dropout": 0.5,
         "packing": packing,
+        "loss_reduction": "sample" if packing == "shared_image" else "token",
         "val_rows": 3,
     }
     for stop in (*stops, None):

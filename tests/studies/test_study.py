@@ -1,5 +1,7 @@
 """Studies: what their files may say, what their tables are made of, and that the committed ones are joined anew."""
 
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,12 @@ def test_a_run_is_known_by_its_parameters_alone(folder: Path) -> None:
     [
         ("reference: plain", "reference: plane", "'plane' is none of the variants plain, wider, untuned"),
         ("task1.accuracy", "task1.acuracy", "'task1.acuracy' is not known"),
-        ("[0, 1, 2]", "[0, 0]", "given twice"),
+        ("[0, 1, 2]", "[0, 0, 1]", "given twice"),
+        ("[0, 1, 2]", "[0, 1]", "at least 3 items"),
+        ("{system: base}", "{system: lora_refined}", "its last_stage is refine"),
+        ("finetune.r=8", "describe.limit=2", "'wider' answers about other images than 'plain'"),
+        ("finetune.r=8", "fetch.scenes.test=18", "'wider' answers about other images than 'plain'"),
+        ("question: Does it matter?", "question: |\n  Does it\n  matter?", "must be one line"),
         ("finetune.r=8", "finetune.rank=8", "rank"),
         ("finetune.r=8", "finetune.r=0", "greater than or equal to 1"),
         ("{overrides: [finetune.r=8]}", "{}", "are the same:\nplain, seed 0\nwider, seed 0"),
@@ -101,11 +108,11 @@ def test_holm_corrects_upwards_keeps_the_order_and_is_no_milder_than_nothing(val
 
 def record(right: np.ndarray, images: int, weights: np.ndarray) -> dict[str, Any]:
     """The scores of a run that has these images ``right``."""
-    drawn = 100 * (weights @ right) / images
-    score = {"value": 100 * float(right.mean()), "resampled": [round(100 * value) for value in drawn]}
+    value = 100 * float(right.mean())
+    drawn = (100 * (weights @ right) / images - value).astype("<f2")
+    score = {"value": value, "resampled": base64.b64encode(drawn.tobytes()).decode()}
     return {
-        "data": "d",
-        "images": {"lora": images, "base": images},
+        "images": {"lora": [images, "d"], "base": [images, "d"]},
         "systems": {"lora": {"task1.accuracy": score}, "base": {"task1.accuracy": score | {"value": 0.0}}},
         "cost": {"finetune": {"seconds": 10.0, "peak_gib": 1.0}},
         "adapter": {"parameters": 1000, "bytes": 4000},
@@ -145,9 +152,18 @@ def test_intervals_over_images_spread_over_seeds_and_tests_come_apart(folder: Pa
     assert tables.cost_table(study, runs, records).loc["untuned", "trained numbers"] == "0"
     alike = tables.differences(study, scores | {"wider": scores["plain"]})
     assert alike["wider", "task1.accuracy"].corrected == 1
-    elsewhere = {**records, runs[0].digest: records[runs[0].digest] | {"data": "e"}}
+    assert scores["untuned"]["task1.accuracy"].spread is None  # no seed changes the base model's answers
+    elsewhere = {**records, runs[0].digest: records[runs[0].digest] | {"images": {"lora": [images, "e"], "base": []}}}
     with pytest.raises(VsdError, match="different images"):
         tables.variant_scores(study, runs, elsewhere)
+
+
+def test_p_of_a_normal_difference() -> None:
+    # 2 * pnorm(-1.96) and 2 * pnorm(-5) of R
+    assert tables.two_sided(-1.96, 1.0) == pytest.approx(0.04999579, rel=1e-6)
+    assert tables.two_sided(5.0, 1.0) == pytest.approx(5.733031e-07, rel=1e-6)
+    assert tables.two_sided(0.0, 0.0) == 1
+    assert tables.two_sided(1.0, 0.0) == 0
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -156,5 +172,11 @@ def test_the_committed_studies_are_joined_from_their_runs_alone(name: str, monke
     assert all(read_json(scores_file(run.digest))["digest"] == run.digest for run in runs), f"vsd study {name}"
     monkeypatch.setattr("vsd_utils.commands.study.STUDY_REPORTS", tmp_path)
     assert main(["study", name, "--join"]) == 0
-    for made in tmp_path.iterdir():
-        assert made.read_bytes() == (STUDY_REPORTS / made.name).read_bytes(), made.name
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    committed = {path.name: path.read_bytes() for path in STUDY_REPORTS.glob(f"{name}[._]*")}
+    assert made == {key: committed[key] for key in committed if re.fullmatch(rf"{name}(_cost|_differences)?\.\w+", key)}
+
+
+def test_every_committed_run_is_one_of_a_study() -> None:
+    wanted = {run.digest for name in study_names() for run in runs_of(read_study(name))}
+    assert {path.stem for path in (STUDY_REPORTS / "runs").glob("*.json")} == wanted

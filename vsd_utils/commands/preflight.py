@@ -120,7 +120,7 @@ def _gpu(params: Params) -> list[str]:
     except VsdError:  # a model whose size is not known here, or a folder that another line complains of
         return []
     usual = usual_pictures(params.convert.task2_captions)
-    made = batches(params.finetune, sum(usual), usual, params.seed)
+    made = batches(params.finetune, sum(usual), usual, params.finetune_seed)
     most = made.most_tokens(LONGEST_IMAGE, TEXT_BEFORE, LONGEST_TEXT)
     needed = costs.finetune_bytes(text, params.base, params.finetune, most) / 2**30
     found = _gpu_gib()

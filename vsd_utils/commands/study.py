@@ -6,13 +6,15 @@
 
 A study is a file in studies/ (``vsd_utils/studies/plan.py`` says what is in it). Each run is an experiment of DVC in a
 copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once.
-Killed, it goes on with the run that it was making. The scores of a run lie in reports/studies/runs, by a digest of
-its parameters: what is there is not made again, on any machine, until it is deleted.
+Killed, it goes on with the run that it was making, the stage under way from its start. The scores of a run lie in
+reports/studies/runs, by a digest of its parameters: what is there is not made again until it is deleted.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 
+from vsd_utils.commands.mend import mend
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import STUDY_REPORTS
 from vsd_utils.evaluate.definitions import definitions
@@ -21,6 +23,7 @@ from vsd_utils.report import figures
 from vsd_utils.report import tables as report_tables
 from vsd_utils.studies import experiments, figure, run_scores, tables
 from vsd_utils.studies.plan import Run, Study, read_study, runs_of, study_names
+from vsd_utils.studies.tables import Records
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +50,13 @@ def run(given: argparse.Namespace) -> int:
 def _make_missing(study: Study, planned: list[Run], engine: Engine) -> None:
     """Make the runs that have no scores yet; of variants that differ in the system alone, one."""
     missing = {one.digest: one for one in planned if not run_scores.read_run(one.digest)}
+    for line in mend() if missing else ():
+        print(line, file=sys.stderr)
     for number, one in enumerate(missing.values(), 1):
         print(f"study {study.name}: run {number} of {len(missing)}, {one.variant}, seed {one.seed}", file=sys.stderr)
-        cost = experiments.make(one)
+        experiments.make(one)
         with experiments.data_of(one) as folder:
-            run_scores.write_run(run_scores.score_run(one, folder, cost, engine))
+            run_scores.write_run(run_scores.score_run(one, folder, experiments.cost_of(one), engine))
 
 
 def _join(study: Study, planned: list[Run]) -> None:
@@ -65,7 +70,7 @@ def _join(study: Study, planned: list[Run]) -> None:
     scores = tables.variant_scores(study, planned, records)
     differences = tables.difference_table(study, tables.differences(study, scores))
     cost = tables.cost_table(study, planned, records)
-    line = _line(study, records[planned[0].digest]["images"][planned[0].system])
+    line = _line(study, planned, records)
     for name, title, table, notes in (
         (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study)]),
         (f"{study.name}_differences", " Differences", differences, [_TEST.format(study.reference)]),
@@ -79,15 +84,25 @@ def _join(study: Study, planned: list[Run]) -> None:
 _MEAN = "Mean over seeds; in brackets its 95 % bootstrap interval over images; ±: standard deviation over seeds."
 _TEST = (
     "Minus {!r}; in brackets the 95 % interval over images; p two-sided, by the paired bootstrap over images of the "
-    "means over seeds, after Holm over this table; * below 0.05."
+    "means over seeds, after Holm over this table; * below 0.05. A star is about other images with these trained "
+    "models; whether other seeds would show it, the ± of the scores says."
 )
-_COST = "Seconds: mean over the runs that made the stage; GiB: their largest. Empty: made before, for another run."
+_COST = (
+    "Seconds: mean over the runs that made the stage; GiB: their largest. Describe is the base model, the adapter and "
+    "the adapter shown blank images together. Empty: DVC had it from before."
+)
 
 
-def _line(study: Study, images: int) -> str:
+def _line(study: Study, planned: Sequence[Run], records: Records) -> str:
+    """Say what made the numbers: profile, seeds, overrides, images, and digests of code, base model and data."""
+    made = {name: sorted({records[one.digest][name] for one in planned}) for name in ("code", "base", "train")}
+    several = f" (of {len(made['code'])} versions)" if len(made["code"]) > 1 else ""
+    images = records[planned[0].digest]["images"][planned[0].system][0]
     return (
-        f"Profile {study.profile}, the same test images for all: {images:,}; {study.seed} "
-        f"{', '.join(map(str, study.seeds))}. Overrides of all variants: {', '.join(study.overrides) or 'none'}."
+        f"Profile {study.profile}; {study.seed} {', '.join(map(str, study.seeds))}; overrides of all variants: "
+        f"{', '.join(study.overrides) or 'none'}. The same {images:,} test images for all. Code of the stages sha256 "
+        f"{', '.join(made['code'])}{several}; base model {', '.join(made['base'])}; training data "
+        f"{', '.join(made['train'])}."
     )
 
 

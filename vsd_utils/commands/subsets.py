@@ -51,8 +51,7 @@ def _annotations(given: argparse.Namespace) -> str:
         f"image is predicted by what was fitted to the other {subset_scores.PARTS - 1} of {subset_scores.PARTS} parts. "
         + _IN_BRACKETS,
         *_WHAT,
-        f"Data: the VSD authors' {path.parent.name}/{path.name} (sha256 {sha256(path)[:10]}), {len(items):,} images. "
-        f"Seed {given.seed}.",
+        f"Data: {path.parent.name}/{path.name} (sha256 {sha256(path)[:10]}), {len(items):,} images. Seed {given.seed}.",
     ]
     table = subset_scores.annotation_table(items, given.seed)
     tables.write(name, "Hard scenes: how many, and what can be had without an image", table, notes, STUDY_REPORTS)
@@ -67,12 +66,14 @@ def _systems(given: argparse.Namespace) -> str:
     engine = Engine(heap_gb=given.heap_gb)
     systems = score_systems(submissions, references, engine=engine, resamples=2, only_predicted=True).systems
     whole = {name: one for name, one in systems.items() if one.images == systems["lora"].images}
+    fewer = sorted(systems.keys() - whole.keys())
     sizes = {sample.id: sample.size for sample in samples.load("test")}
     record = provenance.collect()
     meanings = definitions(1, 2)
     name = f"subsets_{record['profile']}"
     notes = [
         f"An image is in the subsets of its first pair. {_IN_BRACKETS}",
+        *([f"Left out, for they answered fewer images: {', '.join(fewer)}."] if fewer else []),
         *_WHAT,
         *(f"{key}: {meanings[key.split('.')[0]][key.split('.')[1]]}" for key in subset_scores.SYSTEM_SCORES),
         provenance.sentence(record, len(systems["lora"].images)),

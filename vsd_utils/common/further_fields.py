@@ -26,7 +26,7 @@ _REFUSED = {
         *("save_strategy", "save_only_model", "save_on_each_node", "load_best_model_at_end", "ignore_data_skip"),
         *("restore_callback_states_from_checkpoint", "auto_find_batch_size", "enable_jit_checkpoint"),
     ),
-    "finetune.seed, else seed, is that of everything that the stage draws": ("seed", "data_seed"),
+    "finetune.seed, else seed, is that of everything that the stage draws": ("data_seed",),
     "processes and finetune.accelerate_config say how many processes work together, and how": (
         *("use_cpu", "local_rank", "fsdp", "fsdp_config", "deepspeed", "parallelism_config", "accelerator_config"),
         *("ddp_backend", "ddp_timeout", "megatron_config", "megatron_core"),

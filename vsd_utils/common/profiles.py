@@ -42,7 +42,7 @@ def compose(overrides: list[str], conf: Path = CONF) -> dict[str, Any]:
         raise VsdError("\n".join(renamed))
     try:
         with hydra.initialize_config_dir(str(conf), version_base=None):
-            composed = OmegaConf.to_container(hydra.compose("config", list(map(_readable, overrides))), resolve=True)
+            composed = OmegaConf.to_container(hydra.compose("config", list(map(readable, overrides))), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise VsdError(
             f"{' '.join(overrides)}: {error}\nconf/config.yaml lists all names, conf/profile the profiles."
@@ -71,7 +71,7 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
     """
     global _comparing  # composing the profile to compare with asks Hydra's plugins again
     path = root / PARAMS.name
-    if _comparing or not path.is_file():
+    if _comparing or not path.is_file() or "--temp" in arguments:  # which composes in a copy of the checkout
         return
     _comparing = True
     try:
@@ -100,7 +100,7 @@ def say_what_is_replaced(root: Path = ROOT, arguments: Sequence[str] = sys.argv)
 _comparing = False
 
 
-def _readable(override: str) -> str:
+def readable(override: str) -> str:
     """Put the override's value in quotes where Hydra's grammar cannot read it as it stands: paths, mostly."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException

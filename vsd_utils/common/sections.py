@@ -265,6 +265,11 @@ class Params(Section):
     refine: Refine
     evaluate: Evaluate
 
+    @property
+    def finetune_seed(self) -> int:
+        """Give the seed of the fine-tuning: its own, else the one outside the sections."""
+        return self.seed if self.finetune.seed is None else self.finetune.seed
+
 
 def _named(section: Any) -> Any:
     if section.source not in ("tiny", "small", "package") and not section.name:

@@ -1,11 +1,13 @@
 """How long stages and long work took, and how much memory: written down beside the run, in no result.
 
 ``work/timings.jsonl``, one line an event, appended as it ends: ``{"stage": "finetune", "seconds": 81.2, "peak_gib":
-1.9}`` of a stage, ``{"work": "fine-tuning", "count": 40, "seconds": 60.3}`` of what shows progress, with "gpu_peak_gib"
-where torch has used a GPU. A stage's line comes after those of its work.
+1.9}`` of a stage, with the name of DVC's "experiment" if it ran in one; ``{"work": "fine-tuning", "count": 40,
+"seconds": 60.3}`` of what shows progress, with "gpu_peak_gib" where torch has used a GPU. A stage's line comes after
+those of its work.
 """
 
 import json
+import os
 import resource
 import sys
 from pathlib import Path
@@ -23,7 +25,9 @@ def record_stage(stage: str, seconds: float, path: Path = FILE) -> None:
     """Write down a stage's length, and the memory of the largest process that it was or waited for."""
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
-    _append({"stage": stage, "seconds": round(seconds, 1), "peak_gib": round(largest * unit / 2**30, 2)}, path)
+    row = {"stage": stage, "seconds": round(seconds, 1), "peak_gib": round(largest * unit / 2**30, 2)}
+    experiment = os.environ.get("DVC_EXP_NAME")  # which DVC gives to the stages of an experiment
+    _append(row | ({"experiment": experiment} if experiment else {}), path)
 
 
 def record_work(name: str, count: int, seconds: float, path: Path = FILE) -> None:

@@ -16,13 +16,13 @@ SUBSETS = {
     "contained": "one box holds nine tenths of the other or more",
     "cut": "a box touches the edge of the photo: the left or the upper one; the others where its size is known",
     "small": "a box has fewer than 32 x 32 pixels, which COCO calls small",
-    "crowded": "the image has pairs of other objects too",
-    "two labels": "the same two boxes are annotated with two relations",
-    "people disagree": "captions of the image, which has one pair, state relations that do not go together (by rules)",
+    "crowded": "the image has pairs of other boxes too",
+    "two labels": "the same two boxes are annotated with two relations in the same direction",
+    "people disagree": "captions of the image, which has one triple, state different relations (by rules)",
 }
 _HELD = 0.9
 _SMALL = 32 * 32
-# What a caption states, given the two names: relations, of which one may imply another; empty where none is read.
+# What a caption states, given the two names: relations, several where it has several words; empty where none is read.
 Reader = Callable[[str, str, str], frozenset[str]]
 
 
@@ -69,8 +69,12 @@ def _same(first: Triple, second: Triple) -> bool:
     return (first.s_bbox, first.o_bbox) == (second.s_bbox, second.o_bbox)
 
 
+def _boxes(triple: Triple) -> set[BoundingBox]:
+    return {triple.s_bbox, triple.o_bbox}
+
+
 def _disagree(pair: _Pair) -> bool:
-    """Tell whether two captions of an image with one pair state relations of which none is the same."""
+    """Tell whether two captions of an image with one triple state relations of which none is the same."""
     if pair.read is None or len(pair.item.triple_list) > 1:
         return False
     stated = [pair.read(caption, pair.triple.s, pair.triple.o) for caption in dict.fromkeys(pair.item.captions)]
@@ -85,7 +89,7 @@ _TESTS: dict[str, Callable[[_Pair], bool]] = {
     "contained": lambda pair: _shared(pair.triple) >= _HELD,
     "cut": _cut,
     "small": lambda pair: min(map(_area, (pair.triple.s_bbox, pair.triple.o_bbox))) < _SMALL,
-    "crowded": lambda pair: any(not _same(pair.triple, other) for other in pair.item.triple_list),
+    "crowded": lambda pair: any(_boxes(other) != _boxes(pair.triple) for other in pair.item.triple_list),
     "two labels": lambda pair: any(
         _same(pair.triple, other) and other.p != pair.triple.p for other in pair.item.triple_list
     ),

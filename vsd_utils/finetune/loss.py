@@ -1,7 +1,7 @@
 """What the loss is a mean of: TRL's mean over the tokens of all answers, or a mean over answers.
 
-A task 1 answer has two or three tokens and a task 3 answer forty. With a mean over tokens, one epoch of the three tasks
-spends a twentieth of each step on naming the relation; with a mean over answers, a third. InternVL 2.5 calls the two
+A task 1 answer has two or three tokens and a task 3 answer forty. A mean over tokens gives naming the relation a
+twentieth of the loss, a mean over answers a third. InternVL 2.5 calls the two
 token and sample averaging (arXiv 2412.05271, section 3.3) and weighs by neither alone.
 """
 
@@ -13,7 +13,10 @@ from trl import SFTTrainer
 
 
 class SampleMeanTrainer(SFTTrainer):
-    """TRL's trainer with the mean over answers: each answer of a batch counts alike, whatever its length."""
+    """TRL's trainer with the mean over answers: each answer of a batch counts alike, whatever its length.
+
+    Of several batches in a step, by gradient accumulation or processes, each has the weight of its tokens.
+    """
 
     def compute_loss(
         self,

@@ -43,6 +43,11 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
     if values["packing"] == SHARED_IMAGE:  # a row is a whole micro-batch, so many conversations in it
         training |= {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
     config = training_config(folder, eval_strategy="steps", save_strategy="steps", **training)
+    if values["loss_reduction"] == "sample" and (config.label_smoothing_factor or config.loss_type != "nll"):
+        raise VsdError(
+            f"finetune.loss_reduction=sample weighs the plain loss, and cannot be had with label_smoothing_factor="
+            f"{config.label_smoothing_factor} and loss_type={config.loss_type!r}. Leave these out, or set it to token"
+        )
     return Recipe(config, lora_config(**lora), values["loss_reduction"])
 
 

@@ -99,7 +99,7 @@ def run_costs(params: Params, work: Workload | None = None) -> RunCosts:
 def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     settings, work, conversations = inputs.params.finetune, inputs.work, inputs.work.conversations["train"]
     # 1. Steps, and how often they go over the data.
-    made = batches(settings, sum(conversations.values()), work.pictures, inputs.params.seed)
+    made = batches(settings, sum(conversations.values()), work.pictures, inputs.params.finetune_seed)
     rows = made.in_batch * settings.gradient_accumulation_steps * inputs.params.processes
     steps = settings.max_steps if settings.max_steps > 0 else math.ceil(made.rows / rows) * settings.num_train_epochs
     passes = steps * rows / made.rows

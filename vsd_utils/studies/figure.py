@@ -27,7 +27,8 @@ def draw(study: Study, scores: Mapping[str, Mapping[str, VariantScore]]) -> Figu
             colour = SYSTEMS["lora"].colour if variant == study.reference else "0.25"
             axis.plot([low, high], [place, place], color=colour, lw=2, solid_capstyle="butt")
             axis.plot(found.mean, place, "o", color=colour, ms=6)
-            axis.plot(found.seeds, [place + 0.22] * len(found.seeds), ".", color="0.6", ms=5)
+            if found.spread is not None:
+                axis.plot(found.seeds, [place + 0.22] * len(found.seeds), ".", color="0.6", ms=5)
         if score in scores[study.reference]:
             axis.axvline(scores[study.reference][score].mean, color=SYSTEMS["lora"].colour, lw=0.8, ls=":", zorder=0)
         axis.set(title=score, yticks=range(len(names)), yticklabels=names)

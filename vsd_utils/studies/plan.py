@@ -13,29 +13,48 @@
       rank 4: {overrides: [finetune.r=4, finetune.lora_alpha=8]}
       no tuning: {system: base}
     reference: rank 32                # that the others are tested against
-    scores: [task1.accuracy, task2.spice]
+    scores: [task1.accuracy, task2.spice]           # of run_scores.KEPT
     follows: A sentence on what follows, once there are numbers.
     does_not_follow: And on what does not.
 """
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml.error import YAMLError
 
 from vsd_utils.common.errors import VsdError, listed
 from vsd_utils.common.params import yaml_reader
 from vsd_utils.common.paths import STUDIES
-from vsd_utils.common.profiles import PROFILES, compose
+from vsd_utils.common.profiles import PROFILES, compose, readable
 from vsd_utils.common.sections import Params
-from vsd_utils.evaluate.scores import TASK_NAMES
 
-SCORES = tuple(f"{task}.{name}" for task, names in TASK_NAMES.items() for name in names)
+# The scores that a run's file keeps, and that a study can compare.
+SCORES = (
+    *("task1.accuracy", "task1.f1_macro"),
+    *("task2.bleu4", "task2.spice", "task2.relation_in_sentence", "task2.relation_learned"),
+    *("task3.mbleu4_by_rank", "task3.spice", "task3.relation_in_sentence", "task3.relation_learned"),
+)
+FEWEST_SEEDS = 3
+_NAME = re.compile(r"(?!.*_(cost|differences)$|subsets)[a-z][a-z0-9_]*")
 _DIGITS = 12
 _Seed = Annotated[int, Field(ge=0)]
+
+
+def _one_line(text: str) -> str:
+    if "|" in text or "\n" in text.strip():
+        raise ValueError("must be one line without |, for it stands in a table")
+    return text.strip()
+
+
+_Line = Annotated[str, AfterValidator(_one_line)]
+
+
+_REFINED = ("lora_given_to_refiner", "lora_refined")
 
 
 class Variant(BaseModel):
@@ -53,17 +72,17 @@ class Study(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    question: Annotated[str, Field(min_length=1)]
+    question: Annotated[_Line, Field(min_length=1)]
     profile: str
     last_stage: Literal["describe", "refine"]
     seed: Literal["finetune.seed", "refine.seed"]
-    seeds: Annotated[tuple[_Seed, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[_Seed, ...], Field(min_length=FEWEST_SEEDS)]
     overrides: tuple[str, ...]
-    variants: Annotated[dict[str, Variant], Field(min_length=2)]
+    variants: Annotated[dict[_Line, Variant], Field(min_length=2)]
     reference: str
     scores: Annotated[tuple[str, ...], Field(min_length=1)]
-    follows: str
-    does_not_follow: str
+    follows: _Line
+    does_not_follow: _Line
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Study":
@@ -75,6 +94,9 @@ class Study(BaseModel):
             raise ValueError(f"profile {self.profile!r} is none of {', '.join(PROFILES)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)}: one of them is given twice")
+        refined = [name for name, one in self.variants.items() if one.system in _REFINED]
+        if refined and self.last_stage != "refine":
+            raise ValueError(f"variant {refined[0]!r} is of refined sentences: its last_stage is refine")
         return self
 
 
@@ -102,6 +124,11 @@ class Run(NamedTuple):
 def read_study(name: str, folder: Path = STUDIES) -> Study:
     """Read ``<folder>/<name>.yaml``; raises ``VsdError`` saying what of it cannot be used."""
     path = folder / f"{name}.yaml"
+    if not _NAME.fullmatch(name):
+        raise VsdError(
+            f"{path}: a study's name is small letters, digits and _, for its tables and experiments are named after "
+            "it; not subsets..., ..._cost or ..._differences, which other tables are named"
+        )
     try:
         content = yaml_reader().load(path)
     except FileNotFoundError:
@@ -111,6 +138,8 @@ def read_study(name: str, folder: Path = STUDIES) -> Study:
     if not isinstance(content, dict):
         raise VsdError(f"{path}: expected a study's fields (question, variants, ...), found {type(content).__name__}")
     try:
+        if "name" in content:
+            raise VsdError(f"{path}: name: is not taken, a study is named by its file")
         return Study.model_validate(content | {"name": name})
     except ValidationError as error:
         problems = [
@@ -128,14 +157,23 @@ def study_names(folder: Path = STUDIES) -> list[str]:
 def runs_of(study: Study) -> list[Run]:
     """Make the runs of a study, variant by variant and seed by seed.
 
-    Raises ``VsdError`` for two variants that are the same, and for overrides that no parameter has.
+    Raises ``VsdError`` for two variants that are the same, for variants that answer about different images, and for
+    overrides that no parameter has.
     """
-    runs = []
+    runs, asked = [], {}
     for name, variant in study.variants.items():
         for seed in study.seeds:
-            overrides = (f"profile={study.profile}", *study.overrides, *variant.overrides, f"{study.seed}={seed}")
-            digest = _digest(study, name, overrides)
+            written = (f"profile={study.profile}", *study.overrides, *variant.overrides, f"{study.seed}={seed}")
+            overrides = tuple(map(readable, written))
+            params = _params(study, name, overrides)
+            asked[name] = _test_images(params)
+            digest = _digest(study.last_stage, params)
             runs.append(Run(study.name, name, seed, overrides, study.last_stage, variant.system, digest))
+    if other := [name for name in asked if asked[name] != asked[study.reference]]:
+        raise VsdError(
+            f"study {study.name}: variant {other[0]!r} answers about other images than {study.reference!r}: seed, "
+            "describe.limit, refine.items and section fetch have to be the same in all variants"
+        )
     alike: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         alike.setdefault((run.digest, run.system), []).append(f"{run.variant}, seed {run.seed}")
@@ -144,8 +182,7 @@ def runs_of(study: Study) -> list[Run]:
     return runs
 
 
-def _digest(study: Study, variant: str, overrides: tuple[str, ...]) -> str:
-    """Digest the last stage and all parameters that stages up to it can see, in any order."""
+def _params(study: Study, variant: str, overrides: tuple[str, ...]) -> Params:
     try:
         params = Params.model_validate(compose(list(overrides)))
     except VsdError as error:
@@ -153,7 +190,32 @@ def _digest(study: Study, variant: str, overrides: tuple[str, ...]) -> str:
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise VsdError(f"study {study.name}, variant {variant!r}: {said}") from None
+    if study.seed == "refine.seed" and params.refine.items:
+        raise VsdError(
+            f"study {study.name}: refine.seed also draws refine.items={params.refine.items} images; take 0, all"
+        )
+    return params
+
+
+def _test_images(params: Params) -> list[Any]:
+    """List what decides which images are asked about, and what the learned relation checker is trained on."""
+    return [params.seed, params.describe.limit, params.refine.items, params.fetch.model_dump()]
+
+
+def _digest(last_stage: str, params: Params) -> str:
+    """Digest the last stage and all parameters that stages up to it can see, in any order.
+
+    Without those that are null, so that a parameter that is new, and null, makes no run another one; and without how
+    files are fetched.
+    """
     content = params.model_dump(mode="json")
-    unseen = ("evaluate",) if study.last_stage == "refine" else ("evaluate", "refine", "refiner")
+    unseen = ("evaluate",) if last_stage == "refine" else ("evaluate", "refine", "refiner")
     seen = {name: value for name, value in content.items() if name not in unseen}
-    return hashlib.sha256(json.dumps([study.last_stage, seen], sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    seen["fetch"] = {name: value for name, value in seen["fetch"].items() if name not in ("transfer", "download")}
+    return hashlib.sha256(json.dumps([last_stage, _without_nulls(seen)], sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def _without_nulls(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _without_nulls(value) for name, value in tree.items() if value is not None}
+    return tree

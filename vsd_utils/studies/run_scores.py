@@ -1,16 +1,19 @@
 """The scores of a run as a small file, ``reports/studies/runs/<digest>.json``, that git keeps.
 
 From the files of two runs everything a study says can be made: all runs that are compared answer about the same
-images, and all are resampled alike, so differences of their ``resampled`` scores are those of a paired bootstrap.
+images, and all are resampled alike, so differences of their resampled scores are those of a paired bootstrap.
 
     digest, overrides     which run: of its parameters and its last stage
-    data, images          digest of the test annotations, number of answered images
-    systems               by system and score: value, and the same of each bootstrap resample, times 100
-    cost                  by stage seconds and largest memory in GiB; a stage that DVC had made before is not in it
+    code, base, train     digests of the code of its stages, of the base model and of the training samples
+    images                by system number and digest of the answered images
+    systems               by system and score (plan.SCORES): value, and "resampled", how far from the value each
+                          bootstrap resample is: float16, in base64
+    cost                  by stage seconds and largest memory in GiB, of those that were run for this run here
     adapter               trained numbers, and bytes of their file
-    not_computed          by system and score the reason
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from vsd_utils.common.files import read_json, read_jsonl, sha256, write_json
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import read_json, read_jsonl, write_json
+from vsd_utils.common.params import yaml_reader
 from vsd_utils.common.paths import STUDY_REPORTS, annotation_file
 from vsd_utils.data.annotations import load_items
 from vsd_utils.evaluate.references import load_references
@@ -29,12 +34,13 @@ from vsd_utils.evaluate.scores import Evaluation, score_systems, submission_in
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.evaluate.submissions import export_submission, refinement_systems
 from vsd_utils.metrics.bootstrap import draw, resample
+from vsd_utils.metrics.measure import Array
 from vsd_utils.metrics.relation_learned import train_checker
-from vsd_utils.studies.plan import Run
+from vsd_utils.studies.plan import SCORES, Run
 
 RESAMPLES = 500
 RESAMPLE_SEED = 0  # of all runs, so that they are resampled alike
-_HUNDREDTHS = 100
+_DIGITS = 10
 
 
 def scores_file(digest: str, folder: Path = STUDY_REPORTS) -> Path:
@@ -43,7 +49,10 @@ def scores_file(digest: str, folder: Path = STUDY_REPORTS) -> Path:
 
 
 def score_run(run: Run, folder: Path, cost: Mapping[str, Mapping[str, float]], engine: Engine) -> dict[str, Any]:
-    """Score the answers of a run in ``folder`` (``experiments.data_of``) by every metric, all systems in one go."""
+    """Score the answers of a run in ``folder`` (``experiments.data_of``), all systems in one go.
+
+    Raises ``VsdError`` where a score cannot be computed, for want of Java, say: it would be missing for ever.
+    """
     # 1. Answers as submissions, about the images that were answered.
     annotations = folder / "data" / "annotations"
     files = [annotation_file(version, "test", annotations) for version in (1, 2)]
@@ -61,16 +70,18 @@ def score_run(run: Run, folder: Path, cost: Mapping[str, Mapping[str, float]], e
         submissions = {system: submission_in(Path(written) / system) for system in rows}
         engine = replace(engine, learned=learned)
         scored = score_systems(submissions, references, engine=engine, resamples=2, only_predicted=True).systems
+    for system, one in scored.items():
+        if failed := [f"{system}, {key}: {reason}" for key, reason in one.failed.items() if key in SCORES]:
+            raise VsdError(f"experiment {run.experiment} was made, and cannot be scored: {failed[0]}")
     # 3. What is kept.
     return {
         "digest": run.digest,
         "overrides": list(run.overrides),
-        "data": "".join(sha256(path)[:6] for path in files),
-        "images": {system: len(one.images) for system, one in scored.items()},
+        **_made_of(folder / "dvc.lock", run.last_stage),
+        "images": {system: [len(one.images), _short("\n".join(one.images))] for system, one in scored.items()},
         "systems": {system: _values(one) for system, one in scored.items()},
         "cost": dict(cost),
         "adapter": _adapter(folder / "models" / "adapter" / "adapter_model.safetensors"),
-        "not_computed": {system: one.scores["not_computed"] for system, one in scored.items()},
     }
 
 
@@ -86,19 +97,38 @@ def read_run(digest: str, folder: Path = STUDY_REPORTS) -> dict[str, Any] | None
 
 
 def _values(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    drawn = resample(evaluation.measures, draw(len(evaluation.images), RESAMPLES, RESAMPLE_SEED))
+    measures = {key: measure for key, measure in evaluation.measures.items() if key in SCORES}
+    drawn = resample(measures, draw(len(evaluation.images), RESAMPLES, RESAMPLE_SEED))
     return {
         key: {
             "value": round(measure.value, 4),
-            "resampled": [int(value) for value in np.rint(drawn[key] * _HUNDREDTHS)],
+            "resampled": base64.b64encode((drawn[key] - measure.value).astype("<f2").tobytes()).decode(),
         }
-        for key, measure in evaluation.measures.items()
+        for key, measure in measures.items()
     }
 
 
-def resampled(values: Mapping[str, Any]) -> np.ndarray:
+def resampled(score: Mapping[str, Any]) -> Array:
     """Give a score in each resample: (resamples,)."""
-    return np.asarray(values["resampled"], dtype=float) / _HUNDREDTHS
+    return np.frombuffer(base64.b64decode(score["resampled"]), "<f2").astype(float) + score["value"]
+
+
+def _made_of(lock: Path, last_stage: str) -> dict[str, str]:
+    """Digest what the stages up to the last one ran with, as DVC wrote it down: their code, and data and models."""
+    stages = yaml_reader().load(lock)["stages"]
+    used = [stages[name] for name in ("finetune", "describe", *(["refine"] if last_stage == "refine" else []))]
+    known = {dep["path"]: dep["md5"] for stage in used for dep in stage["deps"]}
+    code = sorted(f"{path} {digest}" for path, digest in known.items() if not path.startswith(("data/", "models/")))
+    notebooks = sorted(f"{path} {digest}" for path, digest in known.items() if path.startswith("data/notebooks/"))
+    return {
+        "code": _short("\n".join(code + notebooks)),
+        "base": _short(known["models/base"]),
+        "train": _short(known["data/samples/train"] + known["data/conversations"]),
+    }
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def _adapter(path: Path) -> dict[str, int]:

@@ -2,11 +2,13 @@
 
 Two kinds of chance stay apart. The *interval over images* is that of the mean over seeds, of which each bootstrap
 resample takes the same images in every run. The *spread over seeds* is the standard deviation of the runs of a variant,
-with one less than their number below the line; of a single seed there is none. The paired test asks the first: in how
-few resamples the difference of the means has the other sign (two-sided). Over all variants and scores of a table p is
-corrected by Holm (1979).
+with one less than their number below the line. The paired test is about images: the difference of the means, divided by
+its bootstrap standard error, as normal, so that p is not bounded by the number of resamples. Over all variants and
+scores of a table p is corrected by Holm (1979). The report's own test, of two systems of one run, exchanges answers
+image by image, for which the answers themselves are needed; here their resampled scores are kept.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,10 +22,14 @@ from vsd_utils.studies.run_scores import resampled
 
 Records = Mapping[str, Mapping[str, Any]]  # by digest, as run_scores.py writes them
 SIGNIFICANT = 0.05
+_NOTHING = 1e-3  # resampled scores are kept to three digits
 
 
 class VariantScore(NamedTuple):
-    """A score of a variant: of each seed (seeds,), and of their mean in each resample (resamples,)."""
+    """A score of a variant: of each seed (seeds,), and of their mean in each resample (resamples,).
+
+    ``seeds`` is one value for the untuned base model, whose answers no seed changes.
+    """
 
     seeds: Array
     drawn: Array
@@ -60,15 +66,16 @@ def variant_scores(study: Study, runs: Sequence[Run], records: Records) -> dict[
 
     Raises ``VsdError`` where runs were not scored on the same images, which nothing could be compared on.
     """
-    data = {(records[run.digest]["data"], records[run.digest]["images"][run.system]) for run in runs}
-    if len(data) > 1:
-        raise VsdError(
-            f"study {study.name}: its runs answered about different images ({len(data)} sets). Variants may differ in "
-            "training data, not in fetch.scenes.test or describe.limit"
-        )
+    for run in runs:
+        if run.system not in records[run.digest]["images"]:
+            raise VsdError(f"study {study.name}, variant {run.variant!r}: its runs have no answers of {run.system}")
+    if len({tuple(records[run.digest]["images"][run.system]) for run in runs}) > 1:
+        raise VsdError(f"study {study.name}: its variants answered about different images, and cannot be compared")
     found: dict[str, dict[str, VariantScore]] = {}
     for variant in study.variants:
         values = [records[run.digest]["systems"][run.system] for run in runs if run.variant == variant]
+        if not tuned(study, variant):
+            values = values[:1]
         found[variant] = {
             score: VariantScore(
                 np.array([value[score]["value"] for value in values]),
@@ -90,11 +97,22 @@ def differences(study: Study, scores: Mapping[str, Mapping[str, VariantScore]]) 
             reference = scores[study.reference][score]
             drawn = own.drawn - reference.drawn
             low, high = np.percentile(drawn, [2.5, 97.5])
-            other_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
-            p = min(1.0, 2 * (1 + int(other_side)) / (1 + len(drawn)))
+            p = two_sided(own.mean - reference.mean, float(drawn.std(ddof=1)))
             raw[variant, score] = Difference(own.mean - reference.mean, float(low), float(high), p, p)
     corrected = holm([difference.p for difference in raw.values()])
     return {key: one._replace(corrected=p) for (key, one), p in zip(raw.items(), corrected, strict=True)}
+
+
+def two_sided(difference: float, standard_error: float) -> float:
+    """Give the chance that a normal difference with mean 0 is at least as large, either way: 0..1."""
+    if standard_error < _NOTHING:
+        return float(abs(difference) < _NOTHING)
+    return math.erfc(abs(difference) / standard_error / math.sqrt(2))
+
+
+def tuned(study: Study, variant: str) -> bool:
+    """Tell whether a variant's answers come from a model that was tuned."""
+    return study.variants[variant].system != "base"
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -126,19 +144,19 @@ def difference_table(study: Study, tested: Mapping[tuple[str, str], Difference])
 def cost_table(study: Study, runs: Sequence[Run], records: Records) -> pd.DataFrame:
     """Show by variant trained numbers, size of the adapter, and time and memory of each stage that its runs made.
 
-    Seconds are the mean over the runs that made the stage, empty where none did.
+    Seconds are the mean over the runs that made the stage, empty where none did, and in the row of an untuned model.
     """
     rows: dict[str, dict[str, str]] = {}
     stages = ["finetune", "describe", *(["refine"] if study.last_stage == "refine" else [])]
     for variant in study.variants:
         own = [records[run.digest] for run in runs if run.variant == variant]
-        adapted = study.variants[variant].system != "base"
+        is_tuned = tuned(study, variant)
         row = {
-            "trained numbers": f"{own[0]['adapter']['parameters']:,}" if adapted else "0",
-            "adapter, MB": f"{own[0]['adapter']['bytes'] / 1e6:.2f}" if adapted else "",
+            "trained numbers": f"{own[0]['adapter']['parameters']:,}" if is_tuned else "0",
+            "adapter, MB": f"{own[0]['adapter']['bytes'] / 1e6:.2f}" if is_tuned else "",
         }
         for stage in stages:
-            made = [record["cost"][stage] for record in own if stage in record["cost"]]
+            made = [record["cost"][stage] for record in own if stage in record["cost"]] if is_tuned else []
             row[f"{stage}, s"] = f"{np.mean([one['seconds'] for one in made]):.0f}" if made else ""
             row[f"{stage}, GiB"] = f"{max(one['peak_gib'] for one in made):.1f}" if made else ""
         rows[variant] = row
