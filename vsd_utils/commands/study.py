@@ -1,8 +1,8 @@
 """Answer a question by a study: make the runs that are missing, and join all into a table.
 
-    vsd study rank                # make what is missing, write reports/studies/rank.md, .csv, .tex and .png
-    vsd study rank --join         # make nothing: only join what is there
-    vsd study --all               # every study of studies/, one after another
+    vsd study loss_reduction          # make what is missing, write reports/studies/loss_reduction.md, .csv, .tex, .png
+    vsd study loss_reduction --join   # make nothing: only join what is there
+    vsd study --all                   # every study of studies/, one after another
 
 A study is a file in studies/ (``vsd_utils/studies/plan.py`` says what is in it). Each run is an experiment of DVC in a
 copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once.
@@ -49,7 +49,10 @@ def run(given: argparse.Namespace) -> int:
 
 def _make_missing(study: Study, planned: list[Run], engine: Engine) -> None:
     """Make the runs that have no scores yet; of variants that differ in the system alone, one."""
-    missing = {one.digest: one for one in planned if not run_scores.read_run(one.digest)}
+    missing: dict[str, Run] = {}
+    for one in planned:
+        if not run_scores.read_run(one.digest):
+            missing.setdefault(one.digest, one)
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
     for number, one in enumerate(missing.values(), 1):

@@ -137,7 +137,8 @@ def difference_table(study: Study, tested: Mapping[tuple[str, str], Difference])
     rows: dict[str, dict[str, str]] = {variant: {} for variant in study.variants if variant != study.reference}
     for (variant, score), one in tested.items():
         star = " *" if one.corrected < SIGNIFICANT else ""
-        rows[variant][score] = f"{one.value:+.1f} [{one.low:+.1f}, {one.high:+.1f}], p {one.corrected:.3f}{star}"
+        p = "p < 0.001" if one.corrected < 0.001 else f"p {one.corrected:.3f}"
+        rows[variant][score] = f"{one.value:+.1f} [{one.low:+.1f}, {one.high:+.1f}], {p}{star}"
     return _frame(rows).fillna("")
 
 
