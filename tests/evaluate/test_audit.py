@@ -141,7 +141,9 @@ def test_scores_and_tables_without_java(items, edited, tmp_path) -> None:
     assert len(audit.pairs("relation_in_sentence", "opposite relation", "in")[0]) == 0
     table = preference_table({"v1": audit}, seed=0).set_index("metric")
     assert table.loc["number of captions", "another relation"] == str(len(edited))
-    assert table.loc["relation_in_sentence", "another relation"] == "100.0 [100.0, 100.0], ties 0.0"
+    # All of n: the exact interval (Clopper and Pearson 1934) begins at the n-th root of 0.025.
+    low = 100 * 0.025 ** (1 / len(edited))
+    assert table.loc["relation_in_sentence", "another relation"] == f"100.0 [{low:.1f}, 100.0], ties 0.0"
     ranked = ranking_table(edited, checkers, engine)
     assert ranked.loc["template, the", "relation_in_sentence"] == "100.0 (1)"
     assert ranked.loc["pairs in the wrong order", "relation_in_sentence"] == "0 of 9"

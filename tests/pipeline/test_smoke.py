@@ -149,7 +149,7 @@ def test_a_study_makes_its_runs_apart_once_and_joins_them(project: Project) -> N
     before = project.digests(*kept)
     (project.folder / "studies/one.yaml").write_text(STUDY)
     said = project.run("python", "-m", "vsd_utils", "study", "one")
-    assert stages(said) == ["finetune", "describe"] * 3  # all before them is that of the run here
+    assert stages(said) == ["preflight", "finetune", "describe"] * 3  # all before them is that of the run here
     assert "one: run 3 of 3, plain, seed 2" in said
     runs = sorted((project.folder / "reports/studies/runs").iterdir())
     assert len(runs) == 3
