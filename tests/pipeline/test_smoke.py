@@ -129,51 +129,6 @@ def test_editing_the_figures_reruns_the_evaluation_alone_and_gives_the_same_file
     assert project.digests(*RESULTS) == before
 
 
-STUDY = """\
-question: Does it run?
-profile: smoke
-last_stage: describe
-seed: finetune.seed
-seeds: [0, 1, 2]
-overrides: []
-variants: {plain: {}, untuned: {system: base}}
-reference: plain
-scores: [task1.accuracy, task2.spice]
-follows: ""
-does_not_follow: ""
-"""
-
-
-def test_a_study_makes_its_runs_apart_once_and_joins_them(project: Project) -> None:
-    kept = [*RESULTS, "params.yaml", "dvc.lock"]
-    before = project.digests(*kept)
-    (project.folder / "studies/one.yaml").write_text(STUDY)
-    said = project.run("python", "-m", "vsd_utils", "study", "one")
-    assert stages(said) == ["preflight", "finetune", "describe"] * 3  # all before them is that of the run here
-    assert "one: run 3 of 3, plain, seed 2" in said
-    runs = sorted((project.folder / "reports/studies/runs").iterdir())
-    assert len(runs) == 3
-    for path in runs:
-        record = project.json(path.relative_to(project.folder).as_posix())
-        assert {system: count for system, (count, _) in record["images"].items()} == {
-            "base": 9, "lora": 9, "lora_blank_image": 9
-        }  # fmt: skip
-        assert set(record["cost"]) == {"finetune", "describe"}
-        assert record["adapter"]["parameters"] > 1000
-    table = (project.folder / "reports/studies/one.md").read_text()
-    assert re.search(r"\| plain +\| [\d.]+ \[[\d.]+, [\d.]+\] ± [\d.]+ +\|", table)
-    assert re.search(r"\| untuned +\| [\d.]+ \[[\d.]+, [\d.]+\] +\|", table)  # whatever the seed of the tuning
-    again = project.run("python", "-m", "vsd_utils", "study", "one")
-    assert "run 1 of" not in again
-    # Scores that are not there, of a run that DVC remembers: no stage is run for them, and they are the same.
-    content = runs[0].read_text()
-    runs[0].unlink()
-    assert stages(project.run("python", "-m", "vsd_utils", "study", "one")) == []
-    assert runs[0].read_text() == content
-    shutil.rmtree(project.folder / "reports/studies")
-    assert project.digests(*kept) == before
-
-
 def test_another_clone_at_another_commit_makes_the_same_report(project: Project, tmp_path: Path) -> None:
     made = (*RESULTS, "data/executed", "dvc.lock")
     clone = project.copy(tmp_path / "another folder")
