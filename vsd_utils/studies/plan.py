@@ -13,7 +13,7 @@
       rank 4: {overrides: [finetune.r=4, finetune.lora_alpha=8]}
       no tuning: {system: base}
     reference: rank 32                # that the others are tested against
-    scores: [task1.accuracy, task2.spice]           # of run_scores.KEPT
+    scores: [task1.accuracy, task2.spice]           # of SCORES, below
     follows: A sentence on what follows, once there are numbers.
     does_not_follow: And on what does not.
 """
@@ -52,8 +52,6 @@ def _one_line(text: str) -> str:
 
 
 _Line = Annotated[str, AfterValidator(_one_line)]
-
-
 _REFINED = ("lora_given_to_refiner", "lora_refined")
 
 
