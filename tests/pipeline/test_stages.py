@@ -175,6 +175,9 @@ class Recorder:
         self._params, self._read, self._place = params, read, place
 
     def __getattr__(self, name: str) -> Any:
+        attribute = getattr(type(self._params), name, None)
+        if isinstance(attribute, property):  # what a property reads is read too
+            return attribute.fget(self)
         value = getattr(self._params, name)
         if isinstance(value, BaseModel):
             return Recorder(value, self._read, f"{self._place}{name}.")
