@@ -17,6 +17,7 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from ruamel.yaml import YAML
 
+from vsd_utils.commands import audit
 from vsd_utils.commands.jupyter import KernelManager
 from vsd_utils.commands.run_notebook import SOURCES, as_html, check_parameters, clean, normalise, parameter_names
 from vsd_utils.common.environment import settled
@@ -28,27 +29,31 @@ from vsd_utils.common.progress import LINE
 from vsd_utils.common.sections import Params
 from vsd_utils.common.values import FURTHER
 
+NAMES = (*SOURCES.values(), audit.NOTEBOOK)
+
+
+def read(name: str) -> Any:
+    return nbformat.read(NOTEBOOKS / name, as_version=4)
+
 
 def source(stage: str) -> Any:
-    return nbformat.read(NOTEBOOKS / SOURCES[stage], as_version=4)
+    return read(SOURCES[stage])
 
 
-def test_the_folder_holds_the_five_notebooks_and_nothing_else() -> None:
+def test_the_folder_holds_the_notebooks_of_the_stages_and_of_the_audit_and_nothing_else() -> None:
     assert len(SOURCES) == 5
-    assert sorted(path.name for path in NOTEBOOKS.rglob("*") if ".ipynb_checkpoints" not in path.parts) == sorted(
-        SOURCES.values()
-    )
+    assert sorted(path.name for path in NOTEBOOKS.rglob("*") if ".ipynb_checkpoints" not in path.parts) == sorted(NAMES)
 
 
-@pytest.mark.parametrize("stage", SOURCES)
-def test_a_notebook_is_clean_and_explains_itself(stage) -> None:
-    notebook = source(stage)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_clean_and_explains_itself(name) -> None:
+    notebook = read(name)
     nbformat.validate(notebook)
-    assert notebook.cells == clean(source(stage)).cells
+    assert notebook.cells == clean(read(name)).cells
     assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
-    assert first.source.startswith(f"# {SOURCES[stage][1]}. ")
+    assert first.source.startswith(f"# {name[1]}. ")
     rows = [line.split("|")[1].strip() for line in first.source.splitlines() if line.startswith("|")]
     assert {"reads", "writes", "needs"} <= {*rows}
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
@@ -78,9 +83,9 @@ def test_a_notebook_takes_exactly_its_parameters(stage) -> None:
     assert f'params.given("{stage}", globals())' in notebook.cells[notebook.cells.index(cell) + 1].source
 
 
-@pytest.mark.parametrize("stage", SOURCES)
-def test_a_notebook_only_calls_the_package(stage) -> None:
-    code = [cell.source for cell in source(stage).cells if cell.cell_type == "code"]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_only_calls_the_package(name) -> None:
+    code = [cell.source for cell in read(name).cells if cell.cell_type == "code"]
     assert len(code) >= 5
     for text in code:
         tree = ast.parse(text)  # fails on `!` and `%` lines too

@@ -178,23 +178,28 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_the_same_tables_twice_and_says_what_is_missing(items, tmp_path, capsys) -> None:
+def test_the_command_runs_its_notebook_to_the_same_tables_twice(items, tmp_path, capsys) -> None:
     for version in (1, 2):
         path = annotation_file(version, "val", tmp_path)
         write_json(path, [item.model_dump(mode="json") for item in items])
-    written = []
+    written, pages = [], []
     for run in ("one", "two"):
         options = ["--annotations", str(tmp_path), "--output", str(tmp_path / run), "--java", str(tmp_path / "none")]
         assert main(["audit", *options]) == 3
-        said = capsys.readouterr()
-        assert "Not computed: bleu4, " in said.err
-        written.append({path.name: path.read_text() for path in (tmp_path / run).iterdir()})
+        assert "Not computed: bleu4, " in capsys.readouterr().err
+        files = {path.name: path.read_bytes() for path in (tmp_path / run).iterdir()}
+        pages.append(files.pop("06_audit.ipynb").decode() + files.pop("06_audit.html").decode())
+        written.append(files)
     assert written[0] == written[1]
+    # The page names its own folder, and is the same otherwise.
+    one, two = (page.replace(str(tmp_path / run), "") for page, run in zip(pages, ("one", "two"), strict=True))
+    assert one == two
     names = {"preference", "synonym_preference", "cost", "synonym_cost", "auc", "ranking", "edited_captions"}
-    names |= {"relation_checkers", "template_check", "template_check_examples"}
+    names |= {"relation_checkers", "template_check", "template_check_examples", "not_computed"}
+    assert written[0].pop("auc.png").startswith(b"\x89PNG")
     assert written[0].keys() == {f"{name}.{kind}" for name in names for kind in ("md", "csv", "tex")}
-    for name, text in written[0].items():
-        assert "VSDv1/val.json" in text, name
-        assert "Seed 0" in text
-        assert "nan" not in text.lower().split()
-    assert "| 1      | all " in written[0]["template_check.md"]
+    for name, content in written[0].items():
+        assert b"VSDv1/val.json" in content, name
+        assert b"Seed 0" in content
+        assert b"nan" not in content.lower().split()
+    assert b"| 1      | all " in written[0]["template_check.md"]

@@ -82,16 +82,23 @@ def execute(stage: str, parameters: Params) -> None:
     own = getattr(parameters, stage).variables()
     given |= {name: value for name, value in own.items() if name not in SHARED or value is not None}
     check_parameters(stage, names, given)
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    execute_file(source, EXECUTED_NOTEBOOKS / SOURCES[stage], given)
 
+
+def execute_file(source: Path, target: Path, given: dict[str, Any]) -> None:
+    """Execute a notebook with papermill and write it, normalised, to ``target`` and beside it as HTML.
+
+    On an error the notebook so far stays in ``work/executed``; raises ``VsdError`` that says where in it and why.
+    """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     from vsd_utils.commands.jupyter import KernelManager
 
-    target, unfinished = EXECUTED_NOTEBOOKS / SOURCES[stage], WORK / "executed" / SOURCES[stage]
+    unfinished = WORK / "executed" / target.name
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     SETTINGS.mkdir(parents=True, exist_ok=True)  # IPython makes its own folder only in one that is there
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     try:
         papermill.execute_notebook(
             source,
@@ -111,7 +118,7 @@ def execute(stage: str, parameters: Params) -> None:
         )
     except PapermillExecutionError as error:
         raise VsdError(
-            f"{SOURCES[stage]}, {_heading(source, error.cell_index)}: {error.ename}: {error.evalue}\n"
+            f"{target.name}, {_heading(source, error.cell_index)}: {error.ename}: {error.evalue}\n"
             f"The notebook as far as it got: {unfinished.relative_to(ROOT)}"
         ) from None
     executed = normalise(nbformat.read(unfinished, as_version=4))

@@ -22,6 +22,11 @@ _TEMPLATES = {
 _PERSON = "a person's caption"
 _NAMES_ONLY = "both names, no relation"
 _WRONG = ", relation wrong"
+NOTES = (
+    "relation wrong: the opposite, where it has none a relation of another kind; template: annotated names and "
+    "relation filled in.",
+    "pairs in the wrong order: a system with all relations wrong scores no less than one with all right.",
+)
 
 
 def system_sentences(captions: Sequence[EditedCaption]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,92 @@ from scipy.stats import binomtest
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.evaluate.audit_edits import EDITS, ORIGINAL, WRONG, EditedCaption
 from vsd_utils.evaluate.audit_scores import METRICS, AuditScores
+from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.metrics.auc import auc_interval, compared
 from vsd_utils.metrics.bootstrap import intervals
 from vsd_utils.metrics.measure import Array, mean_measure
 
 FEWEST = 20  # captions, below which a relation's cell is left empty
+NOT_COMPUTED = "not_computed"  # name of the table that says so
 _MATCHED = "synonym, where there is an opposite"
+_FEW = f"Empty: no such copy, or fewer than {FEWEST} captions."
 Audits = Mapping[str, AuditScores]  # by whose captions were edited: "v1", "v2"
+
+
+class NamedTable(NamedTuple):
+    """Hold a table with the name of its files, its title and what has to be known to read it."""
+
+    name: str
+    title: str
+    table: pd.DataFrame
+    note: str
+
+
+def score_tables(audits: Audits, seed: int) -> list[NamedTable]:
+    """Make all tables of the scores: what each metric prefers, how well it tells copies, what an edit costs."""
+    return [
+        NamedTable(
+            "preference",
+            "How often a caption outscores its own wrong copy, in %",
+            preference_table(audits, seed),
+            "ties: in % of the pairs; half of them go each way by chance.",
+        ),
+        NamedTable(
+            "synonym_preference",
+            "How often a caption with a synonym of its relation outscores a wrong copy, in %",
+            preference_table(audits, seed, "synonym"),
+            "ties: in % of the pairs. By chance the two halves are equal; a score of the meaning would give 100.",
+        ),
+        NamedTable(
+            "cost",
+            "Points that a copy loses on average",
+            cost_table(audits, seed),
+            "A synonym should cost nothing, each other edit something.",
+        ),
+        NamedTable(
+            "synonym_cost",
+            "Points that a synonym of the relation costs, by relation",
+            synonym_table(audits, seed),
+            _FEW,
+        ),
+        NamedTable(
+            "auc",
+            "Captions told from wrong copies: area under the ROC curve, in %",
+            auc_table(audits, seed),
+            f"Over captions and copies of all images, ties one half: 50 is chance. "
+            f"[100.0, 100.0]: not one goes the other way. {_FEW}",
+        ),
+    ]
+
+
+def notes(audits: Audits) -> list[str]:
+    """Say how captions were chosen, what the edits are and what each metric is."""
+    meanings = definitions(1, 2)["task2"]
+    return [
+        "Scored one by one against the image's other v1 captions, identical ones left out; v1, v2: whose caption was "
+        "edited. In brackets: 95 % bootstrap interval over images; where all go one way, the exact binomial one.",
+        "Only captions in which the rules see the annotated relation are edited, and the synonyms are phrases that the "
+        "rules know, so relation_in_sentence gives these 100 and the wrong copies 0 by construction.",
+        *edit_notes(),
+        *(f"{name}: {meanings[name]}" for name in METRICS),
+        *(f"Not computed: {row['metric']}: {row['reason']}" for row in missing_table(audits).to_dict("records")),
+    ]
+
+
+def edit_notes() -> list[str]:
+    """Say what each edit does."""
+    return [f"{name}: {text}" for name, text in EDITS.items()]
+
+
+def areas(audit: AuditScores, seed: int) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Give by edit and metric the area under the ROC curve of all captions, in %, and its 95 % interval."""
+    found: dict[str, dict[str, tuple[float, float, float]]] = {edit: {} for edit in WRONG}
+    for edit in WRONG:
+        for metric in (name for name in METRICS if name in audit.scores):
+            right, wrong = audit.pairs(metric, edit)
+            if len(right) >= FEWEST and (area := auc_interval(right, wrong, seed=seed)):
+                found[edit][metric] = area
+    return found
 
 
 def preference_table(audits: Audits, seed: int, right_column: str = ORIGINAL) -> pd.DataFrame:
@@ -94,14 +174,15 @@ def example_table(captions: Sequence[EditedCaption], count: int, seed: int) -> p
     return pd.DataFrame(rows, columns=["edit", "caption", "copy", "grammatical? true?"])
 
 
-def missing_notes(audits: Audits) -> list[str]:
-    """Say which metrics were not computed, and why."""
+def missing_table(audits: Audits) -> pd.DataFrame:
+    """List the metrics that were not computed, and why: one row a reason."""
     reasons: dict[str, list[str]] = {}
     for audit in audits.values():
         for metric, reason in audit.missing.items():
             if metric not in reasons.setdefault(reason, []):
                 reasons[reason].append(metric)
-    return [f"Not computed: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    rows = [{"metric": ", ".join(names), "reason": reason} for reason, names in reasons.items()]
+    return pd.DataFrame(rows, columns=["metric", "reason"])
 
 
 def _metrics(audits: Audits) -> Iterator[tuple[str, str, AuditScores]]:

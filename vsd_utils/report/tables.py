@@ -1,5 +1,6 @@
 """The report's tables: made from scores, written as Markdown, CSV and LaTeX, each with where its numbers come from."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,13 @@ def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
             keys = "; ".join(f"{group}: {', '.join(each)}" if each else group for group, each in groups.items())
             rows.append({"system": names[system], "scores": keys, "reason": reason})
     return pd.DataFrame(rows, columns=["system", "scores", "reason"])
+
+
+def read_rows(name: str, folder: Path) -> list[dict[str, str]]:
+    """Read the rows of ``<folder>/<name>.csv``, a table that ``write`` has written without an index."""
+    lines = (folder / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if not line.startswith("# "))
+    return list(csv.DictReader(lines[first:]))
 
 
 def write(name: str, title: str, table: pd.DataFrame, notes: Sequence[str], folder: Path) -> None:
