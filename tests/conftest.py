@@ -7,6 +7,7 @@ from project import Project
 from vsd_utils.common.paths import ROOT
 
 REAL_VSD = ROOT.parent / "shared" / "vsd"
+REAL_VRD = ROOT.parent / "shared" / "vrd"
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,14 @@ def real_vsd() -> Path:
     if not REAL_VSD.is_dir():
         pytest.skip(f"the real annotations are not at {REAL_VSD}")
     return REAL_VSD
+
+
+@pytest.fixture(scope="session")
+def real_vrd() -> Path:
+    """The test half of Visual Relationship Detection, of which 30 photos; it too lies beside the project."""
+    if not REAL_VRD.is_dir():
+        pytest.skip(f"the real annotations are not at {REAL_VRD}")
+    return REAL_VRD
 
 
 @pytest.fixture(scope="session")

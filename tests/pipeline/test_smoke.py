@@ -8,10 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from kill_chains import Stage
+from PIL import Image
 from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
-from vsd_utils.common.files import read_jsonl
+from vsd_utils.common.files import read_jsonl, write_json
 from vsd_utils.report.systems import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
@@ -169,6 +170,28 @@ def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, overr
         (project.folder / "params.yaml").write_bytes(params)
     assert says in text
     assert "Traceback" not in text
+
+
+def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_path: Path) -> None:
+    boxes = {side: {"category": side == "object", "bbox": [5, 60, 5, 60]} for side in ("subject", "object")}
+    names = [f"{number}.jpg" for number in range(3)]
+    for name, content in {
+        "annotations_test": {name: [{"predicate": number, **boxes} for number in (0, 1)] for name in names},
+        "image_metadata_test": dict.fromkeys(names, {"width": 90, "height": 70}),
+        "objects": ["ball", "box"],
+        "predicates": ["on", "behind"],
+    }.items():
+        write_json(tmp_path / f"{name}.json", content)
+    for name in names[:2]:
+        Image.effect_noise((90, 70), 60).convert("RGB").save(tmp_path / name)
+    before = project.digests(*RESULTS[1:])
+    project.run("python", "-m", "vsd_utils", "vrd", str(tmp_path), "--photos", str(tmp_path))
+    table = (project.folder / "reports/studies/vrd_smoke_photos.md").read_text()
+    assert "| + LoRA, blank image " in table
+    assert "2 pairs of 2 of 3 images, on their photos; 2 pairs with several relations" in table
+    assert "| + LoRA - base model " in (project.folder / "reports/studies/vrd_smoke_photos_differences.md").read_text()
+    assert project.digests(*RESULTS[1:]) == before
+    shutil.rmtree(project.folder / "reports/studies")
 
 
 def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Project) -> None:
