@@ -177,7 +177,7 @@ def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_pat
     names = [f"{number}.jpg" for number in range(3)]
     for name, content in {
         "annotations_test": {name: [{"predicate": number, **boxes} for number in (0, 1)] for name in names},
-        "image_metadata_test": dict.fromkeys(names, {"width": 90, "height": 70}),
+        "image_metadata_test": {name: {"width": 90, "height": 70} for name in names},
         "objects": ["ball", "box"],
         "predicates": ["on", "behind"],
     }.items():
@@ -191,7 +191,8 @@ def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_pat
     assert "2 pairs of 2 of 3 images, on their photos; 2 pairs with several relations" in table
     assert "| + LoRA - base model " in (project.folder / "reports/studies/vrd_smoke_photos_differences.md").read_text()
     assert project.digests(*RESULTS[1:]) == before
-    shutil.rmtree(project.folder / "reports/studies")
+    for path in (project.folder / "reports/studies").glob("vrd_smoke*"):
+        path.unlink()
 
 
 def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Project) -> None:
