@@ -47,6 +47,7 @@ PARAMETERS = {
     "eval_steps": 4,
     "save_steps": 2,
     "val_rows": 4,
+    "val_answers": None,
     "dtype": "float32",
     "quantization": "none",
 }

@@ -15,7 +15,7 @@ from vsd_utils.common.sections import Finetune, Params
 from vsd_utils.common.values import Scheduler
 from vsd_utils.finetune.recipe import LORA_FIELDS, LORA_TARGETS, TRAINING_FIELDS, finetune_recipe
 
-OURS = {"val_rows", "accelerate_config", "dtype", "quantization", "loss_reduction"}
+OURS = {"val_rows", "val_answers", "accelerate_config", "dtype", "quantization", "loss_reduction"}
 BATCH_SIZES = {"per_device_train_batch_size", "per_device_eval_batch_size"}
 
 

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import write_jsonl
 from vsd_utils.common.paths import ROOT
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Params
@@ -31,13 +32,14 @@ from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.conversations import Conversation, training_row
 from vsd_utils.data.images import draw_boxes
 from vsd_utils.data.prompts import TASKS, messages, question
-from vsd_utils.data.samples import PicturedTriple, Sample
+from vsd_utils.data.samples import PicturedTriple, Sample, as_row, samples_file
 from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
 from vsd_utils.finetune.dataset import image_rows, show_mask, trainer_data
 from vsd_utils.finetune.packing.attention import use_shared_image_attention
 from vsd_utils.finetune.recipe import finetune_recipe, lora_config, training_config
 from vsd_utils.finetune.trainer import TrainerData, finetuner, last_checkpoint, make_trainer, train_to_the_end
+from vsd_utils.finetune.val_answers import ask_while_training
 from vsd_utils.metrics.relation_checker import statement
 from vsd_utils.miniature.model import architecture, language_pretraining
 from vsd_utils.miniature.model.pictures import Pictures
@@ -293,7 +295,7 @@ class Stop(TrainerCallback):
 def finetuned(
     folder: Path, work: Path, stops: tuple[int, ...], packing: str
 ) -> tuple[Any, str, dict[str, torch.Tensor]]:
-    """Validation loss, curves and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
+    """Steps, validation loss and answers, curves, and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
     values = {
         "max_steps": 11,
         "per_device_train_batch_size": 3 if packing == "none" else 6,  # over a whole pass either way
@@ -313,7 +315,10 @@ def finetuned(
         "packing": packing,
         "loss_reduction": "sample" if packing == "shared_image" else "token",
         "val_rows": 3,
+        "val_answers": 4,
+        "accelerate_config": "ddp",
     }
+    write_jsonl(samples_file("val", folder), [as_row(one) for one in samples()])
     for stop in (*stops, None):
         processor, model = (
             vision_language.load_processor(folder / "base"),
@@ -323,6 +328,8 @@ def finetuned(
             use_shared_image_attention(model)
         data = trainer_data({"train": rows(), "val": rows()[:3]}, folder, processor, values)
         trainer = finetuner(model, processor, data, finetune_recipe(values, work))
+        left_padding = vision_language.load_processor(folder / "base")
+        ask_while_training(trainer, values, left_padding, rows()[:3], folder, "none")
         if stop is None:
             train_to_the_end(trainer)
             break
@@ -332,9 +339,12 @@ def finetuned(
     loss = trainer.evaluate()["eval_loss"]
     publish_curves(work, work / "published")
     curves = sorted((work / "published").rglob("*.tsv"))
-    assert [path.parent.name for path in curves] == ["train", "train", "val"]
+    assert [path.parent.name for path in curves] == ["train", "train", "val", "val"]
+    answers = sorted((work / "published" / "answers").iterdir())
+    assert [path.stem for path in answers] == ["000000", "000005", "000010", "000011"]
     weights = {name: weight for name, weight in trainer.model.named_parameters() if "lora" in name}
-    return (trainer.state.global_step, loss), "".join(path.read_text() for path in curves), weights
+    said = "".join(path.read_text() for path in answers)
+    return (trainer.state.global_step, loss, said), "".join(path.read_text() for path in curves), weights
 
 
 @pytest.mark.parametrize("packing", ["none", "shared_image"])
@@ -344,7 +354,13 @@ def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(
     outcome, curves, weights = finetuned(folder, tmp_path / "whole", (), packing)
     assert outcome[0] == 11
     steps = [line.split("\t")[0] for line in curves.splitlines()]
-    assert steps == ["step", "1", "3", "6", "9", "10", "11"] * 2 + ["step", "5", "10", "11"]
+    assert steps == ["step", "1", "3", "6", "9", "10", "11"] * 2 + ["step", "5", "10", "11"] + [
+        "step",
+        "0",
+        "5",
+        "10",
+        "11",
+    ]
     for stops in ((2,), (4, 5), (7, 8, 9, 11), (10,)):
         found = finetuned(folder, tmp_path / f"{stops}", stops, packing)
         assert found[:2] == (outcome, curves), stops

@@ -188,6 +188,7 @@ class Finetune(Section):
     eval_steps: Steps
     save_steps: Steps
     val_rows: Count
+    val_answers: Count | None
     dtype: Dtype
     quantization: Quantization
 

@@ -14,6 +14,7 @@ from vsd_utils.common.files import replacing_folder
 from vsd_utils.common.progress import Meter
 
 CURVES = "curves"  # folder of the losses below that of the checkpoints
+RELATION_ACCURACY = "val_relation_accuracy"  # entry of the trainer's log: share of relations named right, in %
 WHOLE = "whole"  # file in a checkpoint of which nothing is missing
 
 
@@ -66,8 +67,19 @@ class Curves(TrainerCallback):
             self.live.end()
             self.live = None
 
+    def add(self, state: TrainerState, found: dict[str, float]) -> None:
+        """Put what was found at this step into the trainer's log, which a checkpoint keeps, and pass it on."""
+        entry = {**found, "step": state.global_step}
+        state.log_history.append(entry)
+        self._log(entry)
+
     def _log(self, entry: dict[str, Any]) -> None:
-        names = {"loss": "train/loss", "learning_rate": "train/learning_rate", "eval_loss": "val/loss"}
+        names = {
+            "loss": "train/loss",
+            "learning_rate": "train/learning_rate",
+            "eval_loss": "val/loss",
+            RELATION_ACCURACY: "val/relation_accuracy",
+        }
         found = {label: entry[key] for key, label in names.items() if key in entry}
         if wrong := [label for label, value in found.items() if not math.isfinite(value)]:
             raise VsdError(

@@ -21,6 +21,7 @@ from vsd_utils.finetune.dataset import collator, image_rows, trainer_data
 from vsd_utils.finetune.packing.attention import use_shared_image_attention
 from vsd_utils.finetune.recipe import SHARED_IMAGE, finetune_recipe
 from vsd_utils.finetune.trainer import finetuner, train_to_the_end
+from vsd_utils.finetune.val_answers import ask_while_training
 from vsd_utils.models import vision_language
 from vsd_utils.models.checkpoint import read_pointer
 from vsd_utils.models.launch import Job, run_launched
@@ -58,6 +59,8 @@ def train(job: Job) -> None:
     if p["packing"] == SHARED_IMAGE:
         use_shared_image_attention(model)
     trainer = finetuner(model, processor, data, recipe)
+    own = vision_language.load_processor(base)  # pads on the left, whatever the trainer does to the other
+    ask_while_training(trainer, p, own, rows["val"], Path(job["samples"]), statistics["system_prompt"])
     # 2. Training, in all processes.
     train_to_the_end(trainer)
     log = list(trainer.state.log_history)  # evaluating adds to it
