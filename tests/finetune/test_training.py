@@ -295,7 +295,7 @@ class Stop(TrainerCallback):
 def finetuned(
     folder: Path, work: Path, stops: tuple[int, ...], packing: str
 ) -> tuple[Any, str, dict[str, torch.Tensor]]:
-    """Steps, validation loss and answers, curves, and weights of 11 steps over two epochs, ended at each of ``stops`` and started again."""
+    """Steps, validation loss and answers; curves; weights: of 11 steps over two epochs, ended at each of ``stops``."""
     values = {
         "max_steps": 11,
         "per_device_train_batch_size": 3 if packing == "none" else 6,  # over a whole pass either way
