@@ -51,12 +51,17 @@ def file_of(name: str) -> Path | None:
     return path if name.startswith("vsd_utils.") and path.is_file() else None
 
 
+def notebook_runs(name: str) -> frozenset[Path]:
+    """Files of the package that a notebook runs."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    return reached("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+
+
 def runs(stage: str) -> frozenset[Path]:
     """Files of the package that a stage runs: its verb's, and for a notebook stage the notebook's."""
     verb, *words = STAGES[stage]["cmd"].removeprefix("python -m vsd_utils ").split()
     command = PACKAGE / "commands" / f"{VERBS[verb].module}.py"
     found = imported(command) | {command}
     if verb == "run-notebook":
-        notebook = nbformat.read(NOTEBOOKS / SOURCES[words[0]], as_version=4)
-        found |= reached("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+        found |= notebook_runs(SOURCES[words[0]])
     return frozenset(found) - OTHER_HALF.get(stage, set())

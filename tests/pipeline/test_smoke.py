@@ -39,6 +39,10 @@ def test_every_stage_leaves_what_the_next_one_and_the_reader_need(project: Proje
     pictures = {path.name for path in (project.folder / "reports/figures").iterdir()}
     assert {"relation_f1.png", "confusion.png", "loss.png", "refinement.png", "examples.png"} <= pictures
     assert (project.folder / "reports/training/plots/metrics/val/loss.tsv").is_file()
+    steps = [
+        line for line in (project.folder / "reports/tables/convergence.md").read_text().splitlines() if "[" in line
+    ]
+    assert [line.split()[1:4:2] for line in steps] == [["0", "3"], ["1", "3"], ["2", "3"]]  # three images each
 
 
 def test_how_long_it_took_stands_beside_the_run_and_in_no_result(project: Project) -> None:

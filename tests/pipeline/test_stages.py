@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from stages import PACKAGE, STAGES, imported, runs
+from stages import PACKAGE, STAGES, imported, notebook_runs, runs
 
 from vsd_utils.__main__ import VERBS
-from vsd_utils.commands import preflight, provenance
+from vsd_utils.commands import audit, preflight, provenance
 from vsd_utils.commands.run_notebook import SOURCES, parameter_names
 from vsd_utils.common.params import SHARED
 from vsd_utils.common.paths import NOTEBOOKS, ROOT
@@ -86,7 +86,7 @@ def test_every_module_is_run_by_a_stage_or_a_verb() -> None:
     run = set().union(*map(runs, STAGES))
     apart = {PACKAGE / "commands" / f"{verb.module}.py" for verb in VERBS.values() if not verb.is_stage}
     apart.add(PACKAGE / "__main__.py")
-    apart |= set().union(*map(imported, apart))
+    apart |= set().union(*map(imported, apart)) | notebook_runs(audit.NOTEBOOK)
     assert {path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"} == run | apart
 
 

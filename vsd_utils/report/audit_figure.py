@@ -30,5 +30,5 @@ def draw_areas(areas: Mapping[str, Mapping[str, tuple[float, float, float]]]) ->
         axis.grid(axis="y", color="0.92")
         axis.set_axisbelow(True)
     axes[0].invert_yaxis()  # shared, so of all
-    figure.supxlabel("area under the ROC curve, in %; 50 is chance", fontsize=9)
+    axes[len(axes) // 2].set_xlabel("area under the ROC curve, in %; 50 is chance", fontsize=9)
     return figure
