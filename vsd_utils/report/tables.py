@@ -131,9 +131,12 @@ def empty_scores(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def read_rows(name: str, folder: Path) -> list[dict[str, str]]:
-    """Read the rows of ``<folder>/<name>.csv``, a table that ``write`` has written without an index."""
+    """Read the rows of ``<folder>/<name>.csv``, a table that ``write`` has written without an index.
+
+    Someone may have saved it with a spreadsheet, which puts notes in quotes.
+    """
     lines = (folder / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    first = next(number for number, line in enumerate(lines) if not line.startswith("# "))
+    first = next(number for number, line in enumerate(lines) if not line.startswith(("#", '"#')))
     return list(csv.DictReader(lines[first:]))
 
 

@@ -40,7 +40,7 @@ SCORES = (
     *("task3.mbleu4_by_rank", "task3.spice", "task3.relation_in_sentence", "task3.relation_learned"),
 )
 FEWEST_SEEDS = 3
-_NAME = re.compile(r"(?!.*_(cost|differences)$|subsets|vrd)[a-z][a-z0-9_]*")
+_NAME = re.compile(r"(?!.*_(cost|differences)$|subsets|vrd|rewrites)[a-z][a-z0-9_]*")
 _DIGITS = 12
 _Seed = Annotated[int, Field(ge=0)]
 
@@ -125,7 +125,7 @@ def read_study(name: str, folder: Path = STUDIES) -> Study:
     if not _NAME.fullmatch(name):
         raise VsdError(
             f"{path}: a study's name is small letters, digits and _, for its tables and experiments are named after "
-            "it; not subsets..., vrd..., ..._cost or ..._differences, which other tables are named"
+            "it; not subsets..., vrd..., rewrites..., ..._cost or ..._differences, which other tables are named"
         )
     try:
         content = yaml_reader().load(path)
