@@ -88,6 +88,19 @@ def test_a_study_that_is_not_there_is_said_beside_those_that_are(folder: Path) -
         read_study("other", folder)
 
 
+def test_a_study_of_a_pretrained_model_is_planned_and_refused_before_any_run(capsys) -> None:
+    assert main(["study", "loss_reduction", "--profile", "paper", "--plan", "--gpu", "H100"]) == 0
+    said = capsys.readouterr()
+    assert "study loss_reduction_paper: 6 runs to make" in said.err
+    rows = [line.split("|") for line in said.out.splitlines() if line.startswith(("| tokens", "| answers"))]
+    assert len(rows) == 6
+    assert all(0.1 < float(row[5]) < 100 and not row[6].strip() for row in rows)
+    assert main(["study", "loss_reduction", "--profile", "paper", "--gpu", "RTX 4090"]) == 2
+    assert "6 of 6 runs do not fit RTX-4090, the first is 'tokens' (finetune, describe)" in capsys.readouterr().err
+    assert main(["study", "loss_reduction", "--plan"]) == 0
+    assert "0 runs to make" in capsys.readouterr().err
+
+
 def test_holm_is_that_of_r() -> None:
     # p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") of R 4.3
     assert tables.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     params = _composed(given.overrides) if given.overrides else load()
     costs = run_costs(params)
     costs.numbers[:0] = _weights(params)
-    chosen = [gpu_hours.find_gpu(named)] if (named := given.gpu or _this_gpu()) else [*gpu_hours.known_gpus().values()]
+    chosen = [gpu_hours.find_gpu(named)] if (named := given.gpu or this_gpu()) else [*gpu_hours.known_gpus().values()]
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(_number_table(params, costs))
     console.print(_hour_table(costs, chosen, given.dollars_per_hour))
@@ -132,7 +132,7 @@ def _shown(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() or value >= 1000 else f"{value:,.1f}"
 
 
-def _this_gpu() -> str | None:
+def this_gpu() -> str | None:
     """Name this machine's first NVIDIA GPU; None without one."""
     import pynvml
 

@@ -3,25 +3,31 @@
     vsd study loss_reduction          # make what is missing, write reports/studies/loss_reduction.md, .csv, .tex, .png
     vsd study loss_reduction --join   # make nothing: only join what is there
     vsd study --all                   # every study of studies/, one after another
+    vsd study adapters --profile paper --plan --gpu H100        # with another profile; only say what it takes
 
 A study is a file in studies/ (``vsd_utils/studies/plan.py`` says what is in it). Each run is an experiment of DVC in a
 copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once.
 Killed, it goes on with the run that it was making, the stage under way from its start. The scores of a run lie in
 reports/studies/runs, by a digest of its parameters: what is there is not made again until it is deleted.
+
+Runs of a pretrained base model are planned first: what they take on this machine's GPU is shown, and the study is
+refused where one does not fit. With --profile its tables are named after study and profile.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vsd_utils.commands.mend import mend
+from vsd_utils.commands.plan import this_gpu
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import STUDY_REPORTS
 from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.planning import gpu_hours
 from vsd_utils.report import figures
 from vsd_utils.report import tables as report_tables
-from vsd_utils.studies import experiments, figure, run_scores, tables
+from vsd_utils.studies import cost, experiments, figure, run_scores, tables
 from vsd_utils.studies.plan import Run, Study, read_study, runs_of, study_names
 from vsd_utils.studies.tables import Records
 
@@ -31,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="the study's file in studies/, without .yaml")
     parser.add_argument("--all", action="store_true", help="every study")
     parser.add_argument("--join", action="store_true", help="make no run, only the tables of those that are there")
+    parser.add_argument("--profile", metavar="NAME", help="in place of the study's own")
+    parser.add_argument("--plan", action="store_true", help="make no run, say what those that are missing take")
+    parser.add_argument(
+        "--gpu", metavar="NAME", help="to plan for, one of vsd_utils/planning/gpus.yaml (this machine's)"
+    )
     parser.add_argument("--heap-gb", type=float, default=4.0, help="most memory for SPICE's Java in GiB (4)")
 
 
@@ -39,20 +50,54 @@ def run(given: argparse.Namespace) -> int:
     if bool(given.name) == given.all:
         raise VsdError(f"name a study, or --all for every one: {', '.join(study_names())}")
     for name in study_names() if given.all else [given.name]:
-        study = read_study(name)
+        study = read_study(name, profile=given.profile)
         planned = runs_of(study)
+        missing = _missing(planned)
+        if given.plan or not given.join:
+            _plan(study, missing, given)
+        if given.plan:
+            continue
         if not given.join:
-            _make_missing(study, planned, Engine(heap_gb=given.heap_gb))
+            _make(study, missing, Engine(heap_gb=given.heap_gb))
         _join(study, planned)
     return 0
 
 
-def _make_missing(study: Study, planned: list[Run], engine: Engine) -> None:
-    """Make the runs that have no scores yet; of variants that differ in the system alone, one."""
+def _missing(planned: list[Run]) -> dict[str, Run]:
+    """Find the runs that have no scores yet, by digest; of variants that differ in the system alone, one."""
     missing: dict[str, Run] = {}
     for one in planned:
         if not run_scores.read_run(one.digest):
             missing.setdefault(one.digest, one)
+    return missing
+
+
+def _plan(study: Study, missing: Mapping[str, Run], given: argparse.Namespace) -> None:
+    """Show what the missing runs take, and refuse those that do not fit; nothing for a model that is made here."""
+    runs = [one for one in missing.values() if cost.needs_a_plan(one)]
+    print(f"study {study.name}: {len(missing)} runs to make", file=sys.stderr)
+    if not runs:
+        if given.plan and missing:
+            print("their base model is made here within minutes, so there is nothing to plan", file=sys.stderr)
+        return
+    named = given.gpu or this_gpu()
+    if named is None:
+        raise VsdError(
+            f"study {study.name}: its base model needs an NVIDIA GPU, and none was found. "
+            "The same command with --plan --gpu H100 says what it takes on one"
+        )
+    gpu = gpu_hours.find_gpu(named)
+    table = cost.plan_table(runs, gpu)
+    print(table.to_markdown(index=False, disable_numparse=True))
+    print(
+        f"On one {gpu.name}, all together {table['all, h'].astype(float).sum():.0f} hours: arithmetic, not measured; "
+        "stages that runs share are counted in each of them."
+    )
+    cost.refuse_unfit(study.name, table, gpu)
+
+
+def _make(study: Study, missing: Mapping[str, Run], engine: Engine) -> None:
+    """Make the missing runs, one after another."""
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
     for number, one in enumerate(missing.values(), 1):
@@ -72,12 +117,12 @@ def _join(study: Study, planned: list[Run]) -> None:
         )
     scores = tables.variant_scores(study, planned, records)
     differences = tables.difference_table(study, tables.differences(study, scores))
-    cost = tables.cost_table(study, planned, records)
+    costs = tables.cost_table(study, planned, records)
     line = _line(study, planned, records)
     for name, title, table, notes in (
         (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study)]),
         (f"{study.name}_differences", " Differences", differences, [_TEST.format(study.reference)]),
-        (f"{study.name}_cost", " Cost", cost, [_COST]),
+        (f"{study.name}_cost", " Cost", costs, [_COST]),
     ):
         report_tables.write(name, study.question + title, table, [*notes, line], STUDY_REPORTS)
     figures.save(figure.draw(study, scores), study.name, f"{study.question} {_MEAN} {line}", STUDY_REPORTS)

@@ -119,8 +119,11 @@ class Run(NamedTuple):
         return "-".join(part for part in f"{self.study}-{words}-{self.seed}-{self.digest[:4]}".split("-") if part)
 
 
-def read_study(name: str, folder: Path = STUDIES) -> Study:
-    """Read ``<folder>/<name>.yaml``; raises ``VsdError`` saying what of it cannot be used."""
+def read_study(name: str, folder: Path = STUDIES, profile: str | None = None) -> Study:
+    """Read ``<folder>/<name>.yaml``; raises ``VsdError`` saying what of it cannot be used.
+
+    With ``profile`` in place of its own it is another study, ``<name>_<profile>``.
+    """
     path = folder / f"{name}.yaml"
     if not _NAME.fullmatch(name):
         raise VsdError(
@@ -138,7 +141,8 @@ def read_study(name: str, folder: Path = STUDIES) -> Study:
     try:
         if "name" in content:
             raise VsdError(f"{path}: name: is not taken, a study is named by its file")
-        return Study.model_validate(content | {"name": name})
+        changes = {"profile": profile, "name": f"{name}_{profile}"} if profile else {"name": name}
+        return Study.model_validate(content | changes)
     except ValidationError as error:
         problems = [
             f"{path}: {'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}".replace(": :", ":")

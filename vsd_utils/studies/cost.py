@@ -1,0 +1,56 @@
+"""What the runs of a study take, before the first is made: arithmetic, for models of billions of weights."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.profiles import compose
+from vsd_utils.common.sections import Params
+from vsd_utils.planning.gpu_hours import Gpu, hours, too_large
+from vsd_utils.planning.run_costs import run_costs
+from vsd_utils.planning.workload import Workload
+from vsd_utils.studies.plan import Run
+
+_STAGES = {"describe": ("finetune", "describe"), "refine": ("finetune", "describe", "refine")}
+
+
+def needs_a_plan(run: Run) -> bool:
+    """Tell whether a run's base model is a pretrained one; others are made here within minutes."""
+    return _params(run).base.source in ("hub", "folder")
+
+
+def plan_table(runs: Sequence[Run], gpu: Gpu) -> pd.DataFrame:
+    """Show one row a run: the hours of its stages on one such GPU, and which of them do not fit it.
+
+    Hours are arithmetic on data sheets (``planning/gpu_hours.py``). Stages that runs share are counted in each of them.
+    """
+    rows = []
+    work: Workload | None = None
+    for run in runs:
+        costs = run_costs(_params(run), work)
+        work = costs.work  # of the same data: the same for all runs of a study
+        stages = _STAGES[run.last_stage]
+        unfit = [stage for stage in too_large(costs, gpu) if stage in stages]
+        taken = {stage: taking for stage, taking in hours(costs, gpu).items() if stage in stages}
+        row = {"variant": run.variant, "seed": str(run.seed)}
+        row |= {f"{stage}, h": f"{taking:.1f}" for stage, taking in taken.items()}
+        row |= {"all, h": f"{sum(taken.values()):.1f}", "too large": ", ".join(unfit)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def refuse_unfit(study: str, table: pd.DataFrame, gpu: Gpu) -> None:
+    """Raise ``VsdError`` naming the runs of ``plan_table`` that do not fit the GPU."""
+    unfit = table[table["too large"] != ""]
+    if len(unfit):
+        first = unfit.iloc[0]
+        raise VsdError(
+            f"study {study}: {len(unfit)} of {len(table)} runs do not fit {gpu.name}, the first is "
+            f"{first['variant']!r} ({first['too large']}). `vsd plan` with its overrides says what "
+            "would; put that into the study"
+        )
+
+
+def _params(run: Run) -> Params:
+    return Params.model_validate(compose(list(run.overrides)))
