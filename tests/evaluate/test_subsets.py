@@ -12,6 +12,8 @@ from vsd_utils.common.paths import annotation_file
 from vsd_utils.data.annotations import Item, load_items
 from vsd_utils.data.subsets import SUBSETS, subsets_of
 from vsd_utils.evaluate import subset_scores
+from vsd_utils.evaluate.scores import Evaluation
+from vsd_utils.metrics.measure import Measure
 from vsd_utils.metrics.relation_checker import statement
 
 Box = list[int]
@@ -82,3 +84,20 @@ def test_the_regressions_see_other_images_only_and_all_pairs_are_counted(real_vs
     assert all(re.fullmatch(r"|[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in table["majority"])
     right = subset_scores._regressed(items, 0)["majority"]
     assert np.isclose(float(table.loc["all", "majority"].split()[0]), 100 * right.mean(), atol=0.05)
+
+
+def test_how_sure_a_system_is_stands_beside_how_often_it_is_right() -> None:
+    items = [item(FAR).model_copy(update={"img_id": str(number)}) for number in range(25)]
+    rows = [
+        {"task": 1, "img_id": str(number), "probabilities": {"on": 0.25 + 0.02 * (number % 2), "in": 0.1}}
+        for number in range(25)
+    ]
+    sure = subset_scores.confidences([*rows, {"task": 2, "img_id": "0"}, rows[0] | {"probabilities": {"on": 1.0}}])
+    assert sure["0"] == 0.25  # of the image's first pair
+    assert subset_scores.confidences([{"task": 1, "img_id": "0"}]) == {}
+    right = Measure(np.array([[float(number < 10), 1.0] for number in range(25)]), lambda s: 100 * s[:, 0] / s[:, 1])
+    answered = Evaluation({}, [], {"task1.accuracy": right}, tuple(one.img_id for one in items))
+    table = subset_scores.system_table({"lora": answered}, items, 0, confidence={"lora": sure}).set_index("subset")
+    assert table.loc["apart", "task1.accuracy"].startswith("40.0 [")
+    assert table.loc["apart", "confidence"].startswith("26.0 [")  # 13 times 0.25 and 12 times 0.27
+    assert table.loc["overlapping", "confidence"] == ""

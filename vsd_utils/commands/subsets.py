@@ -8,10 +8,11 @@ Writes ``reports/studies/subsets_<profile>`` or ``reports/studies/subsets_<split
 """
 
 import argparse
+from collections.abc import Iterable
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.files import sha256
-from vsd_utils.common.paths import STUDY_REPORTS, SUBMISSIONS, annotation_file, user_path
+from vsd_utils.common.files import read_jsonl, sha256
+from vsd_utils.common.paths import PREDICTIONS, STUDY_REPORTS, SUBMISSIONS, annotation_file, user_path
 from vsd_utils.data import samples
 from vsd_utils.data.annotations import SPLITS, load_items
 from vsd_utils.data.subsets import SUBSETS
@@ -58,6 +59,11 @@ def _annotations(given: argparse.Namespace) -> str:
     return name
 
 
+def _answering(systems: Iterable[str]) -> list[str]:
+    """Name the systems that answer task 1 in a file of predictions."""
+    return [name for name in systems if (PREDICTIONS / f"{name}.jsonl").is_file()]
+
+
 def _systems(given: argparse.Namespace) -> str:
     submissions = {name: submission_in(SUBMISSIONS / name) for name in SYSTEMS if (SUBMISSIONS / name).is_dir()}
     if "lora" not in submissions:
@@ -76,8 +82,13 @@ def _systems(given: argparse.Namespace) -> str:
         *([f"Left out, for they answered fewer images: {', '.join(fewer)}."] if fewer else []),
         *_WHAT,
         *(f"{key}: {meanings[key.split('.')[0]][key.split('.')[1]]}" for key in subset_scores.SYSTEM_SCORES),
+        "confidence: mean probability of the relation that was named, where task 1 was answered by likelihood "
+        "(describe.task1); beside the accuracy it says whether the model is as sure as it is right.",
         provenance.sentence(record, len(systems["lora"].images)),
     ]
-    table = subset_scores.system_table(whole, references.items[1], given.seed, sizes)
+    sure = {name: subset_scores.confidences(read_jsonl(PREDICTIONS / f"{name}.jsonl")) for name in _answering(whole)}
+    table = subset_scores.system_table(
+        whole, references.items[1], given.seed, sizes, {name: found for name, found in sure.items() if found}
+    )
     tables.write(name, "Hard scenes: scores by subset", table, notes, STUDY_REPORTS)
     return name

@@ -6,6 +6,7 @@ and 3 ask about. Regressions are asked about every pair, each by one that was fi
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,14 @@ from vsd_utils.data.subsets import SUBSETS, subsets_of
 from vsd_utils.evaluate.baselines import predict_relations
 from vsd_utils.evaluate.scores import Evaluation
 from vsd_utils.metrics.bootstrap import intervals
-from vsd_utils.metrics.measure import Array, Measure
+from vsd_utils.metrics.measure import Array, Measure, mean_measure
 from vsd_utils.metrics.relation_checker import statement
 
 FEWEST = 20  # images, below which a subset's cell is left empty
 PARTS = 5
 REGRESSIONS = ("majority", "boxes_regression", "names_regression", "boxes_and_names_regression")
 SYSTEM_SCORES = ("task1.accuracy", "task2.bleu4", "task2.spice", "task2.relation_in_sentence", "task3.mbleu4_by_rank")
+CONFIDENCE = "confidence"  # column: mean probability of the relations that were named, in %
 Sizes = Mapping[str, tuple[int, int]]  # width and height of photos, by image
 
 
@@ -56,13 +58,32 @@ def annotation_table(items: Sequence[Item], seed: int, sizes: Sizes | None = Non
     return pd.DataFrame(rows)
 
 
+def confidences(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Give by image the probability of the relation that was named of its first pair; empty where none are known.
+
+    ``rows`` are predictions (``models/answering.py``), of which task 1 has probabilities where it was answered by
+    likelihood.
+    """
+    found: dict[str, float] = {}
+    for row in rows:
+        if row["task"] == 1 and "probabilities" in row:
+            found.setdefault(row["img_id"], max(row["probabilities"].values()))
+    return found
+
+
 def system_table(
-    systems: Mapping[str, Evaluation], items: Sequence[Item], seed: int, sizes: Sizes | None = None
+    systems: Mapping[str, Evaluation],
+    items: Sequence[Item],
+    seed: int,
+    sizes: Sizes | None = None,
+    confidence: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Show each system's scores by subset, with 95 % intervals over images.
 
     Empty where a subset has fewer than ``FEWEST`` images or the score was not computed. ``items`` are the references.
+    With ``confidence``, by system what ``confidences`` gives, its mean stands beside the accuracy that it promises.
     """
+    confidence = confidence or {}
     first = {item.img_id: of_image[0] for item, of_image in zip(items, subsets_of_pairs(items, sizes), strict=True)}
     rows = []
     for subset in SUBSETS:
@@ -72,6 +93,9 @@ def system_table(
             for score in SYSTEM_SCORES:
                 measure = evaluation.measures.get(score)
                 row[score] = "" if measure is None else _of_images(measure, chosen, seed)
+                if score == "task1.accuracy" and confidence:
+                    sure = confidence.get(name)
+                    row[CONFIDENCE] = "" if not sure else _of_images(_sure(sure, evaluation), chosen, seed)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -103,6 +127,10 @@ def _share(right: Array, image: Array, seed: int) -> str:
     counts = np.column_stack([np.bincount(place, weights=100 * right), np.bincount(place)])
     measure = Measure(counts, lambda sums: sums[:, 0] / sums[:, 1])
     return _with_interval(measure, seed)
+
+
+def _sure(sure: Mapping[str, float], evaluation: Evaluation) -> Measure:
+    return mean_measure([sure[img_id] for img_id in evaluation.images])
 
 
 def _of_images(measure: Measure, chosen: Array, seed: int) -> str:
