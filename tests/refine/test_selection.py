@@ -17,6 +17,7 @@ from vsd_utils.refine.selection import (
     MIN_GAIN,
     acceptable,
     choose,
+    choose_any,
     keeps,
     mbleu4,
     refined,
@@ -278,3 +279,14 @@ def test_rows_without_a_label_are_refused(tiny, tmp_path):
         refine([bare], {"7#0"}, *tiny, SETTINGS, tmp_path / "rewriting.jsonl")
     with pytest.raises(VsdError, match="task 2"):
         refine([row(task=2)], {"7#0"}, *tiny, SETTINGS, tmp_path / "rewriting.jsonl")
+
+
+def test_without_the_rule_any_three_are_taken_and_the_rule_still_counts() -> None:
+    about = row()
+    said = ["A ball is behind the box.", "a ball is behind the box", "bananas", "On the box sits a ball.", "a box"]
+    choice = choose_any(about, said)
+    assert choice.sentences == ["A ball is behind the box.", "bananas", "On the box sits a ball."]
+    assert (choice.reason, choice.acceptable_rewrites) == ("accepted", 1)
+    assert sum(choice.rejected_rewrites.values()) == 4
+    assert choose_any(about, said[:2]) == (ALIKE, "no_readable_answer", 0, {"relation_not_stated": 2})
+    assert choose_any(row(label="no idea"), said).reason == "accepted"

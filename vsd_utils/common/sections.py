@@ -236,6 +236,7 @@ class Refine(Section):
     batch_size: Count
     prompt: Literal["sentence", "set"]
     ask_hopeless: bool
+    accept_any: bool
     dtype: Dtype
     quantization: Quantization
     endpoint: Endpoint | None

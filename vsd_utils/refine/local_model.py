@@ -27,6 +27,7 @@ class Settings(BaseModel):
     """Say how rewrites are sampled: ``candidates`` for each sentence ("sentence") or for the three together ("set").
 
     ``ask_hopeless`` has them sampled also for rows for which none could be accepted (``selection.hopeless``).
+    ``accept_any`` has three of them taken, whatever they say (``selection.choose_any``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     max_new_tokens: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     ask_hopeless: bool
+    accept_any: bool = False
     seed: int = Field(ge=0)
 
 

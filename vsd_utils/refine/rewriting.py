@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from vsd_utils.common.resume import Row, batches_of, finish_batches
-from vsd_utils.refine.chat_answers import Prompt, read
+from vsd_utils.refine.chat_answers import read
 from vsd_utils.refine.local_model import Settings, generate
 from vsd_utils.refine.prompts import conversations
-from vsd_utils.refine.selection import Choice, check, choose, hopeless, refined
+from vsd_utils.refine.selection import Choice, check, choose, choose_any, hopeless, refined
 
 
 def refine(
@@ -52,15 +52,17 @@ def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings
     for (identity, _), of_chat in zip(chats, candidates, strict=True):
         answers[identity] += of_chat
     # 3. Read and judged.
-    return [judged(row, answers[row["id"]], settings.prompt) for row in batch]
+    return [judged(row, answers[row["id"]], settings) for row in batch]
 
 
 def chats_about(row: Mapping[str, Any], settings: Settings) -> list[list[dict[str, str]]]:
-    """Write the chats that ask about a row: none if no rewrite could be accepted, unless ``ask_hopeless`` is set."""
-    return conversations(row, settings.prompt) if settings.ask_hopeless or hopeless(row) is None else []
+    """Write the chats that ask about a row: none if no rewrite could be accepted, unless the settings want it asked."""
+    asked = settings.ask_hopeless or settings.accept_any or hopeless(row) is None
+    return conversations(row, settings.prompt) if asked else []
 
 
-def judged(row: Mapping[str, Any], answers: Sequence[str | None], prompt: Prompt) -> Row:
+def judged(row: Mapping[str, Any], answers: Sequence[str | None], settings: Settings) -> Row:
     """Make the refined row of all answers to a row; None stands for an answer that was cut off."""
-    readings = [read(answer, prompt, [row["subject"], row["object"]]) for answer in answers]
-    return refined(row, choose(row, [sentence for reading in readings for sentence in reading.sentences]), readings)
+    readings = [read(answer, settings.prompt, [row["subject"], row["object"]]) for answer in answers]
+    candidates = [sentence for reading in readings for sentence in reading.sentences]
+    return refined(row, (choose_any if settings.accept_any else choose)(row, candidates), readings)

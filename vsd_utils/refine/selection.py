@@ -189,19 +189,12 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
     among equally diverse sets. Whatever is not accepted leaves the row's sentences as they are.
     """
     originals: list[str] = list(row["sentences"])
-    fresh: dict[tuple[str, ...], str] = {}
-    acceptable_rewrites, rejected = 0, Counter[Rejection]()
-    for candidate in candidates:
-        if refusal := rejection(candidate, row):
-            rejected[refusal] += 1
-        else:
-            acceptable_rewrites += 1
-            fresh.setdefault(tuple(words(candidate)), candidate)
-    counts = acceptable_rewrites, dict(sorted(rejected.items()))
+    fresh, acceptable_rewrites, rejected = _sorted_out(row, candidates)
     if reason := hopeless(row):
-        return Choice(originals, reason, *counts)
+        return Choice(originals, reason, acceptable_rewrites, rejected)
     if not fresh:
-        return Choice(originals, "no_valid_rewrite" if rejected else "no_readable_answer", *counts)
+        failed: Reason = "no_valid_rewrite" if rejected else "no_readable_answer"
+        return Choice(originals, failed, acceptable_rewrites, rejected)
     kept = {tuple(words(sentence)): sentence for sentence in originals if keeps(sentence, row)}
     # A sentence far from every original is the likeliest to lower mBLEU-4 in any combination.
     pool = sorted(fresh.values(), key=lambda text: (_likeness(text, originals), text))[:MAX_POOL]
@@ -211,8 +204,37 @@ def choose(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
         found = (round(mbleu4(three), 9), sum(sentence not in originals for sentence in three), three)
         best = min(best, found) if best else found
     if best is None or best[0] >= before - MIN_GAIN:
-        return Choice(originals, "not_more_diverse", *counts)
-    return Choice(_in_place(originals, best[2]), "accepted", *counts)
+        return Choice(originals, "not_more_diverse", acceptable_rewrites, rejected)
+    return Choice(_in_place(originals, best[2]), "accepted", acceptable_rewrites, rejected)
+
+
+def choose_any(row: Mapping[str, Any], candidates: Iterable[str]) -> Choice:
+    """Take three different candidates, evenly spread over all, whatever they say: what ``choose`` is compared with.
+
+    Where there are fewer than three, the row's sentences stay. What ``choose`` would say of the candidates is counted.
+    """
+    candidates = list(candidates)
+    _, acceptable_rewrites, rejected = _sorted_out(row, candidates)
+    different = list({tuple(words(candidate)): candidate for candidate in reversed(candidates)}.values())[::-1]
+    if len(different) < 3:
+        return Choice(list(row["sentences"]), "no_readable_answer", acceptable_rewrites, rejected)
+    three = [different[place * len(different) // 3] for place in range(3)]
+    return Choice(three, "accepted", acceptable_rewrites, rejected)
+
+
+def _sorted_out(
+    row: Mapping[str, Any], candidates: Iterable[str]
+) -> tuple[dict[tuple[str, ...], str], int, dict[Rejection, int]]:
+    """Find the acceptable candidates, each once by its words; count acceptable and, by reason, rejected ones."""
+    fresh: dict[tuple[str, ...], str] = {}
+    acceptable_rewrites, rejected = 0, Counter[Rejection]()
+    for candidate in candidates:
+        if refusal := rejection(candidate, row):
+            rejected[refusal] += 1
+        else:
+            acceptable_rewrites += 1
+            fresh.setdefault(tuple(words(candidate)), candidate)
+    return fresh, acceptable_rewrites, dict(sorted(rejected.items()))
 
 
 def _likeness(sentence: str, originals: Sequence[str]) -> float:

@@ -34,7 +34,7 @@ def refine(
         if row["id"] not in selected:
             return refined(row, Choice(row["sentences"], "not_selected"))
         served = {"served_by": server.served_by} if row["id"] in of_row else {}
-        return judged(row, of_row.get(row["id"], []), settings.prompt) | served
+        return judged(row, of_row.get(row["id"], []), settings) | served
 
     return [finished(row) for row in rows]
 
