@@ -234,7 +234,7 @@ class Refine(Section):
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_new_tokens: Count
     batch_size: Count
-    prompt: Literal["sentence", "set"]
+    prompt: Literal["sentence", "set", "grammar"]
     ask_hopeless: bool
     accept_any: bool
     dtype: Dtype

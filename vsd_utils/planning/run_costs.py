@@ -18,7 +18,11 @@ from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
 from vsd_utils.planning.workload import Workload, workload
 
 SYSTEMS = 3  # that describe asks: base, adapter, adapter with blank images
-REFINE_TOKENS = {"set": (220, 70), "sentence": (110, 20)}  # of a chat and of its answer, by prompt; estimates
+REFINE_TOKENS = {
+    "set": (220, 70),
+    "sentence": (110, 20),
+    "grammar": (0, 0),
+}  # of a chat and of its answer, by prompt; estimates
 
 
 class Number(NamedTuple):

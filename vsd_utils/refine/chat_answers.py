@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-Prompt = Literal["sentence", "set"]
+# How a chat model is asked: sentence by sentence, for all three at once, or not at all (``grammar.py``).
+Prompt = Literal["sentence", "set", "grammar"]
 # Why an answer cannot be read: it was cut off at the limit of new tokens, is empty, has nothing after its thoughts,
 # begins as JSON that does not parse, or is made of remarks and marks alone.
 Unreadable = Literal["cut_off", "empty", "only_thoughts", "broken_json", "no_sentence"]

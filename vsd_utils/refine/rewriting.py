@@ -12,6 +12,7 @@ from typing import Any
 
 from vsd_utils.common.resume import Row, batches_of, finish_batches
 from vsd_utils.refine.chat_answers import read
+from vsd_utils.refine.grammar import rewrites
 from vsd_utils.refine.local_model import Settings, generate
 from vsd_utils.refine.prompts import conversations
 from vsd_utils.refine.selection import Choice, check, choose, choose_any, hopeless, refined
@@ -56,13 +57,20 @@ def rewrite(batch: Sequence[Row], model: Any, tokenizer: Any, settings: Settings
 
 
 def chats_about(row: Mapping[str, Any], settings: Settings) -> list[list[dict[str, str]]]:
-    """Write the chats that ask about a row: none if no rewrite could be accepted, unless the settings want it asked."""
+    """Write the chats that ask about a row: none if no rewrite could be accepted, unless the settings want it asked.
+
+    The prompt "grammar" asks nobody.
+    """
+    if settings.prompt == "grammar":
+        return []
     asked = settings.ask_hopeless or settings.accept_any or hopeless(row) is None
     return conversations(row, settings.prompt) if asked else []
 
 
 def judged(row: Mapping[str, Any], answers: Sequence[str | None], settings: Settings) -> Row:
     """Make the refined row of all answers to a row; None stands for an answer that was cut off."""
+    if settings.prompt == "grammar":
+        answers = ["\n".join(rewrites(row))]
     readings = [read(answer, settings.prompt, [row["subject"], row["object"]]) for answer in answers]
     candidates = [sentence for reading in readings for sentence in reading.sentences]
     return refined(row, (choose_any if settings.accept_any else choose)(row, candidates), readings)
