@@ -56,7 +56,7 @@ PARAMETERS = {
 def job(tiny: Path, work: Path, **changes: Any) -> Any:
     write_jsonl(work / "data" / "train.jsonl", rows())
     write_jsonl(work / "data" / "val.jsonl", rows()[:4])
-    write_json(work / "data" / "statistics.json", {"data": "test scenes"})
+    write_json(work / "data" / "statistics.json", {"data": "test scenes", "system_prompt": "none"})
     return train.training_job(PARAMETERS | changes, work, tiny / "base", work / "data", tiny, work / "adapter")
 
 

@@ -85,6 +85,29 @@ def test_metrics_have_the_documented_shape(project: Project) -> None:
     assert metrics["systems"]["majority"]["task1"]["accuracy"] == pytest.approx(100 / 9)
 
 
+def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_path: Path) -> None:
+    boxes = {side: {"category": side == "object", "bbox": [5, 60, 5, 60]} for side in ("subject", "object")}
+    names = [f"{number}.jpg" for number in range(3)]
+    for name, content in {
+        "annotations_test": {name: [{"predicate": number, **boxes} for number in (0, 1)] for name in names},
+        "image_metadata_test": {name: {"width": 90, "height": 70} for name in names},
+        "objects": ["ball", "box"],
+        "predicates": ["on", "behind"],
+    }.items():
+        write_json(tmp_path / f"{name}.json", content)
+    for name in names[:2]:
+        Image.effect_noise((90, 70), 60).convert("RGB").save(tmp_path / name)
+    before = project.digests(*RESULTS[1:])
+    project.run("python", "-m", "vsd_utils", "vrd", str(tmp_path), "--photos", str(tmp_path))
+    table = (project.folder / "reports/studies/vrd_smoke_photos.md").read_text()
+    assert "| + LoRA, blank image " in table
+    assert "2 pairs of 2 of 3 images, on their photos; 2 pairs with several relations" in table
+    assert "| + LoRA - base model " in (project.folder / "reports/studies/vrd_smoke_photos_differences.md").read_text()
+    assert project.digests(*RESULTS[1:]) == before
+    for path in (project.folder / "reports/studies").glob("vrd_smoke*"):
+        path.unlink()
+
+
 def test_what_was_made_names_no_folder_of_this_machine(project: Project) -> None:
     files = [path for name in ("reports", "data", "models") for path in (project.folder / name).rglob("*")]
     texts = [path for path in files if path.suffix in {".json", ".jsonl", ".md", ".ipynb", ".html", ".csv", ".tsv"}]
@@ -174,29 +197,6 @@ def test_a_wrong_parameter_stops_the_run_before_any_work(project: Project, overr
         (project.folder / "params.yaml").write_bytes(params)
     assert says in text
     assert "Traceback" not in text
-
-
-def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_path: Path) -> None:
-    boxes = {side: {"category": side == "object", "bbox": [5, 60, 5, 60]} for side in ("subject", "object")}
-    names = [f"{number}.jpg" for number in range(3)]
-    for name, content in {
-        "annotations_test": {name: [{"predicate": number, **boxes} for number in (0, 1)] for name in names},
-        "image_metadata_test": {name: {"width": 90, "height": 70} for name in names},
-        "objects": ["ball", "box"],
-        "predicates": ["on", "behind"],
-    }.items():
-        write_json(tmp_path / f"{name}.json", content)
-    for name in names[:2]:
-        Image.effect_noise((90, 70), 60).convert("RGB").save(tmp_path / name)
-    before = project.digests(*RESULTS[1:])
-    project.run("python", "-m", "vsd_utils", "vrd", str(tmp_path), "--photos", str(tmp_path))
-    table = (project.folder / "reports/studies/vrd_smoke_photos.md").read_text()
-    assert "| + LoRA, blank image " in table
-    assert "2 pairs of 2 of 3 images, on their photos; 2 pairs with several relations" in table
-    assert "| + LoRA - base model " in (project.folder / "reports/studies/vrd_smoke_photos_differences.md").read_text()
-    assert project.digests(*RESULTS[1:]) == before
-    for path in (project.folder / "reports/studies").glob("vrd_smoke*"):
-        path.unlink()
 
 
 def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Project) -> None:

@@ -18,7 +18,15 @@ from pathlib import Path
 from vsd_utils.common import params
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, remove, sha256
-from vsd_utils.common.paths import ADAPTER, BASE_MODEL, CONVERSATIONS, STUDY_REPORTS, annotation_file, user_path
+from vsd_utils.common.paths import (
+    ADAPTER,
+    BASE_MODEL,
+    CONVERSATIONS,
+    PROVENANCE,
+    STUDY_REPORTS,
+    annotation_file,
+    user_path,
+)
 from vsd_utils.common.progress import steps
 from vsd_utils.common.resume import Row, unfinished_folder
 from vsd_utils.common.sections import Params
@@ -48,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Ask, write the tables, say where they are."""
     settings = params.load()
-    if not ADAPTER.is_dir() or not (CONVERSATIONS / "statistics.json").is_file():
-        raise VsdError(f"{ADAPTER}: no tuned model. `dvc repro finetune` makes it")
+    if not ADAPTER.is_dir() or not PROVENANCE.is_file():
+        raise VsdError(f"{ADAPTER if PROVENANCE.is_file() else PROVENANCE}: is not there. `dvc repro` makes it")
+    record = provenance.collect()
     folder = user_path(given.folder)
     reading = vrd.load(folder)
     photos = index_photos(user_path(given.photos)) if given.photos else None
@@ -62,7 +71,6 @@ def run(given: argparse.Namespace) -> int:
     predicted |= {name.replace("_", " "): labels for name, labels in _without_image(train, images).items()}
     count = sum(len(image.labels) for image in images)
     several = sum(len(labels) > 1 for image in images for labels in image.labels)
-    record = provenance.collect()
     notes = [
         "Share of pairs of which the relation named is one that is annotated, in %; in brackets 95 % bootstrap "
         f"intervals over images; empty below {several_labels.FEWEST} pairs. A relation's column: pairs with this "
