@@ -1,6 +1,5 @@
 """The rehearsal is the paper's run: in its parameters, and on real photos with real boxes and relations."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from vsd_utils.common.files import read_jsonl, write_json
 from vsd_utils.common.paths import ROOT, annotation_file
 from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Params
+from vsd_utils.data import vrd
 from vsd_utils.planning import gpu_hours
 from vsd_utils.planning.run_costs import run_costs
 
@@ -27,19 +27,6 @@ LESS = {
     *("describe.limit", "refine.items", "evaluate.resamples"),
     "refine.ask_hopeless",  # more, so that the refiner has something to rewrite: no relation can be read in noise
 }
-# A reading of ours of that data set's predicates.
-PREDICATES = {
-    "on": ("on", "on the top of", "sit on", "stand on"),
-    "in": ("in", "inside"),
-    "next to": ("next to", "beside", "adjacent to"),
-    "under": ("under", "below", "beneath"),
-    "above": ("above", "over"),
-    "behind": ("behind",),
-    "in front of": ("in the front of",),
-    "to the left of": ("on the left of",),
-    "to the right of": ("on the right of",),
-}
-RELATION_OF = {predicate: relation for relation, predicates in PREDICATES.items() for predicate in predicates}
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -72,25 +59,13 @@ def test_the_paper_for_one_card_of_24_gb_fits_there() -> None:
 
 def vsd_items(folder: Path) -> Iterator[dict[str, Any]]:
     """The photos' annotations in VSD's format: each pair with its relation, and captions invented by a template."""
-    annotations = json.loads((folder / "annotations_test.json").read_text())
-    names, predicates = (json.loads((folder / f"{kind}.json").read_text()) for kind in ("objects", "predicates"))
-    for photo in sorted(path.name for path in (folder / "photos").iterdir()):
-        triples = {
-            (names[one["subject"]["category"]], names[one["object"]["category"]]): {
-                "s": names[one["subject"]["category"]],
-                "o": names[one["object"]["category"]],
-                "p": RELATION_OF[predicates[one["predicate"]]],
-                "s_bbox": one["subject"]["bbox"],
-                "o_bbox": one["object"]["bbox"],
-            }
-            for one in annotations[photo]
-            if predicates[one["predicate"]] in RELATION_OF
-        }
-        if triples:
+    for image in vrd.load(folder).images:
+        if (folder / "photos" / image.item.img_id).is_file():
+            triples = {(triple.s, triple.o): triple.model_dump(mode="json") for triple in image.item.triple_list}
             first = next(iter(triples.values()))
             forms = ("{s} {p} {o}.", "there is a {s} {p} the {o}.", "the {s} is {p} the {o}.")
             captions = [f"invented: {form.format(**first)}" for form in forms]
-            yield {"img_id": photo, "triple_list": list(triples.values()), "captions": captions}
+            yield {"img_id": image.item.img_id, "triple_list": list(triples.values()), "captions": captions}
 
 
 @pytest.mark.rehearsal

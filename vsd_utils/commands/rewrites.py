@@ -48,6 +48,10 @@ def run(given: argparse.Namespace) -> int:
 def _judged(path: Path) -> str:
     if not path.is_file():
         raise VsdError(f"{path}: no such file. `vsd rewrites` makes a sheet to fill")
+    if path.suffix != ".csv" or not path.read_text(encoding="utf-8", errors="replace").strip():
+        raise VsdError(f"{path}: expected {_SHEET}.csv with its last column filled, saved as CSV")
+    if not (STUDY_REPORTS / f"{_KEY}.csv").is_file():
+        raise VsdError(f"{STUDY_REPORTS / _KEY}.csv: no such file. `vsd rewrites` makes it with the sheet")
     learned = train_checker(load_items(annotation_file(1, "train")))
     judged = tables.read_rows(path.stem, path.parent)
     table = rewrite_sheet.judged_table(judged, tables.read_rows(_KEY, STUDY_REPORTS), learned)

@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Ask, write the tables, say where they are."""
+    if given.images is not None and given.images < 1:
+        raise VsdError(f"--images {given.images}: expected 1 at least. Or leave it out, for all images")
     settings = params.load()
     if not ADAPTER.is_dir() or not PROVENANCE.is_file():
         raise VsdError(f"{ADAPTER if PROVENANCE.is_file() else PROVENANCE}: is not there. `dvc repro` makes it")
