@@ -46,6 +46,17 @@ def main_table(systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     )
 
 
+def convergence_table(steps: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Show one row a training step: on how many images, the headline scores and their 95 % intervals over these."""
+    return pd.DataFrame(
+        [
+            {"step": step, "images": str(image_count(scores))}
+            | {label: _with_interval(scores, *key) for label, key in MAIN.items()}
+            for step, scores in steps.items()
+        ]
+    )
+
+
 def task_table(systems: Mapping[str, Mapping[str, Any]], task: str) -> pd.DataFrame:
     """Show every score of task 2 or 3 ("task2", "task3") in every reading, one row a system that answers it."""
     scored = SENTENCE_SCORES + (("mbleu4_by_rank", "mbleu4_by_sentence") if task == "task3" else ())
