@@ -108,6 +108,19 @@ def test_another_data_set_is_asked_about_on_its_photos(project: Project, tmp_pat
         path.unlink()
 
 
+def test_scenes_without_a_cue_are_asked_about(project: Project) -> None:
+    before = project.digests(*RESULTS[1:])
+    project.run("python", "-m", "vsd_utils", "shortcuts", "--scenes", "18")
+    rows = (project.folder / "reports/studies/shortcuts_smoke.csv").read_text()
+    # Of two scenes a relation: in front of and behind for height and size, all but on and in for order.
+    cues = [cue for line in rows.splitlines() if (cue := line.split(",")[0]) in ("height", "size", "order")]
+    assert cues == ["height"] * 3 + ["size"] * 3 + ["order"] * 8
+    assert Image.open(project.folder / "reports/studies/shortcuts_smoke.png").width > 800
+    assert project.digests(*RESULTS[1:]) == before
+    for path in (project.folder / "reports/studies").glob("shortcuts_smoke*"):
+        path.unlink()
+
+
 def test_what_was_made_names_no_folder_of_this_machine(project: Project) -> None:
     files = [path for name in ("reports", "data", "models") for path in (project.folder / name).rglob("*")]
     texts = [path for path in files if path.suffix in {".json", ".jsonl", ".md", ".ipynb", ".html", ".csv", ".tsv"}]

@@ -27,8 +27,10 @@ from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.planning import gpu_hours
 from vsd_utils.report import figures
 from vsd_utils.report import tables as report_tables
-from vsd_utils.studies import cost, experiments, figure, run_scores, tables
+from vsd_utils.studies import cost, effects, experiments, figure, run_scores, tables
+from vsd_utils.studies.multiverse import Multiverse
 from vsd_utils.studies.plan import Run, Study, read_study, runs_of, study_names
+from vsd_utils.studies.question import Question
 from vsd_utils.studies.tables import Records
 
 
@@ -72,7 +74,7 @@ def _missing(planned: list[Run]) -> dict[str, Run]:
     return missing
 
 
-def _plan(study: Study, missing: Mapping[str, Run], given: argparse.Namespace) -> None:
+def _plan(study: Question, missing: Mapping[str, Run], given: argparse.Namespace) -> None:
     """Show what the missing runs take, and refuse those that do not fit; nothing for a model that is made here."""
     runs = [one for one in missing.values() if cost.needs_a_plan(one)]
     print(f"study {study.name}: {len(missing)} runs to make", file=sys.stderr)
@@ -96,7 +98,7 @@ def _plan(study: Study, missing: Mapping[str, Run], given: argparse.Namespace) -
     cost.refuse_unfit(study.name, table, gpu)
 
 
-def _make(study: Study, missing: Mapping[str, Run], engine: Engine) -> None:
+def _make(study: Question, missing: Mapping[str, Run], engine: Engine) -> None:
     """Make the missing runs, one after another."""
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
@@ -107,7 +109,7 @@ def _make(study: Study, missing: Mapping[str, Run], engine: Engine) -> None:
             run_scores.write_run(run_scores.score_run(one, folder, experiments.cost_of(one), engine))
 
 
-def _join(study: Study, planned: list[Run]) -> None:
+def _join(study: Study | Multiverse, planned: list[Run]) -> None:
     """Write the study's tables and its figure; raises ``VsdError`` where a run is missing."""
     records = {one.digest: record for one in planned if (record := run_scores.read_run(one.digest))}
     if absent := [one for one in planned if one.digest not in records]:
@@ -115,12 +117,23 @@ def _join(study: Study, planned: list[Run]) -> None:
             f"study {study.name}: {len(absent)} of {len(planned)} runs are not there, the first is "
             f"{absent[0].variant!r}, seed {absent[0].seed}. `vsd study {study.name}` makes them"
         )
+    if isinstance(study, Multiverse):
+        _join_multiverse(study, planned, records)
+    else:
+        _join_variants(study, planned, records)
+
+
+def _join_variants(study: Study, planned: list[Run], records: Records) -> None:
     scores = tables.variant_scores(study, planned, records)
+    variants = [
+        f"{name}: {', '.join(variant.overrides) or 'no override'}; answers of {variant.system}"
+        for name, variant in study.variants.items()
+    ]
     differences = tables.difference_table(study, tables.differences(study, scores))
     costs = tables.cost_table(study, planned, records)
     line = _line(study, planned, records)
     for name, title, table, notes in (
-        (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study)]),
+        (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study, variants, study.scores)]),
         (f"{study.name}_differences", " Differences", differences, [_TEST.format(study.reference)]),
         (f"{study.name}_cost", " Cost", costs, [_COST]),
     ):
@@ -135,34 +148,54 @@ _TEST = (
     "means over seeds, after Holm over this table; * below 0.05. A star is about other images with these trained "
     "models; whether other seeds would show it, the ± of the scores says."
 )
+_EFFECT = (
+    "Mean of the eight runs at a factor's second level minus that of the eight at its first; in brackets its share of "
+    "the variance between runs; *: larger than Lenth's margin of error (1989), 95 %, beyond what pairs of factors and "
+    "seeds do by chance. Sixteen runs, a fractional factorial of resolution IV."
+)
+_RUN = "In brackets 95 % bootstrap intervals over images. A difference of two systems is of the same images."
 _COST = (
     "Seconds: mean over the runs that made the stage; GiB: their largest. Describe is the base model, the adapter and "
     "the adapter shown blank images together. Empty: DVC had it from before."
 )
 
 
-def _line(study: Study, planned: Sequence[Run], records: Records) -> str:
+def _join_multiverse(study: Multiverse, planned: list[Run], records: Records) -> None:
+    found = effects.effects(study, planned, records)
+    factors = [
+        f"{name}: " + "; ".join(f"{level} ({', '.join(its) or 'no override'})" for level, its in levels.items())
+        for name, levels in study.factors.items()
+    ]
+    notes = _about(study, factors, [one.score for one in study.outcomes.values()])
+    line = _line(study, planned, records)
+    report_tables.write(
+        study.name, study.question, effects.effect_table(study, found), [_EFFECT, *notes, line], STUDY_REPORTS
+    )
+    rows = effects.run_table(study, planned, found)
+    report_tables.write(f"{study.name}_runs", study.question + " The runs", rows, [_RUN, *notes, line], STUDY_REPORTS)
+    figures.save(effects.draw(study, found), study.name, f"{study.question} {_EFFECT} {line}", STUDY_REPORTS)
+    print(f"written: {STUDY_REPORTS / study.name}.md, .csv, .tex, .png; _runs")
+
+
+def _line(study: Study | Multiverse, planned: Sequence[Run], records: Records) -> str:
     """Say what made the numbers: profile, seeds, overrides, images, and digests of code, base model and data."""
     made = {name: sorted({records[one.digest][name] for one in planned}) for name in ("code", "base", "train")}
     several = f" (of {len(made['code'])} versions)" if len(made["code"]) > 1 else ""
     images = records[planned[0].digest]["images"][planned[0].system][0]
     return (
-        f"Profile {study.profile}; {study.seed} {', '.join(map(str, study.seeds))}; overrides of all variants: "
-        f"{', '.join(study.overrides) or 'none'}. The same {images:,} test images for all. Code of the stages sha256 "
-        f"{', '.join(made['code'])}{several}; base model {', '.join(made['base'])}; training data "
-        f"{', '.join(made['train'])}."
+        f"Profile {study.profile}; {study.seed} {', '.join(map(str, sorted({one.seed for one in planned})))}; "
+        f"overrides of all variants: {', '.join(study.overrides) or 'none'}. The same {images:,} test images for all. "
+        f"Code of the stages sha256 {', '.join(made['code'])}{several}; base model {', '.join(made['base'])}; training "
+        f"data {', '.join(made['train'])}."
     )
 
 
-def _about(study: Study) -> list[str]:
-    """Say what follows, what each variant is, and what the scores mean."""
+def _about(study: Question, variants: Sequence[str], scores: Sequence[str]) -> list[str]:
+    """Say what follows, what was varied, and what the scores mean."""
     meanings = definitions(1, 2)
     said = [("What follows", study.follows), ("What does not", study.does_not_follow)]
     return [
         *(f"{name}: {text}" for name, text in said if text),
-        *(
-            f"{name}: {', '.join(variant.overrides) or 'no override'}; answers of {variant.system}"
-            for name, variant in study.variants.items()
-        ),
-        *(f"{score}: {meanings[score.split('.')[0]][score.split('.')[1]]}" for score in study.scores),
+        *variants,
+        *(f"{score}: {meanings[score.split('.')[0]][score.split('.')[1]]}" for score in dict.fromkeys(scores)),
     ]

@@ -9,7 +9,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.data.annotations import RELATIONS, Triple
 from vsd_utils.data.vrd import LabelledImage
 from vsd_utils.metrics.bootstrap import Comparison, compare, intervals
-from vsd_utils.metrics.measure import Array, Measure
+from vsd_utils.metrics.measure import Array, share_measure
 
 FEWEST = 20  # pairs, below which a cell is left empty
 ALL = "all pairs"
@@ -43,7 +43,7 @@ def differences(
 
     The result has the form of ``report.tables.paired_table``: by pair of systems, then "task1.accuracy".
     """
-    measures = {name: _by_image(*_right(name, relations, images)) for name, relations in predicted.items()}
+    measures = {name: share_measure(*_right(name, relations, images)) for name, relations in predicted.items()}
     return {
         f"{system} - {other}": compare(
             {"task1.accuracy": measures[system]}, {"task1.accuracy": measures[other]}, seed=seed
@@ -71,15 +71,8 @@ def _right(system: str, relations: Sequence[str], images: Sequence[LabelledImage
 
 
 def _share(right: Array, image: Array, seed: int) -> str:
-    measure = _by_image(right, image)
+    measure = share_measure(right, image)
     if len(right) < FEWEST or len(measure.counts) < 2:
         return ""
     low, high = intervals({"share": measure}, seed=seed)["share"]
     return f"{measure.value:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _by_image(right: Array, image: Array) -> Measure:
-    """Sum right pairs and pairs of each image that has any."""
-    _, place = np.unique(image, return_inverse=True)
-    counts = np.column_stack([np.bincount(place, right), np.bincount(place)]).astype(np.float64)
-    return Measure(counts, lambda sums: 100 * sums[:, 0] / sums[:, 1])

@@ -16,7 +16,7 @@ from vsd_utils.data.subsets import SUBSETS, subsets_of
 from vsd_utils.evaluate.baselines import predict_relations
 from vsd_utils.evaluate.scores import Evaluation
 from vsd_utils.metrics.bootstrap import intervals
-from vsd_utils.metrics.measure import Array, Measure, mean_measure
+from vsd_utils.metrics.measure import Array, Measure, mean_measure, share_measure
 from vsd_utils.metrics.relation_checker import statement
 
 FEWEST = 20  # images, below which a subset's cell is left empty
@@ -121,12 +121,8 @@ def _regressed(items: Sequence[Item], seed: int) -> dict[str, Array]:
 
 
 def _share(right: Array, image: Array, seed: int) -> str:
-    numbers, place = np.unique(image, return_inverse=True)
-    if len(numbers) < FEWEST:
-        return ""
-    counts = np.column_stack([np.bincount(place, weights=100 * right), np.bincount(place)])
-    measure = Measure(counts, lambda sums: sums[:, 0] / sums[:, 1])
-    return _with_interval(measure, seed)
+    measure = share_measure(right, image)
+    return "" if len(measure.counts) < FEWEST else _with_interval(measure, seed)
 
 
 def _sure(sure: Mapping[str, float], evaluation: Evaluation) -> Measure:

@@ -40,6 +40,17 @@ def mean_measure(scores: Sequence[float] | Array, scale: float = 100.0) -> Measu
     return Measure(np.column_stack([column * scale, np.ones(len(column))]), lambda sums: sums[:, 0] / sums[:, 1])
 
 
+def share_measure(right: Array, image: Array) -> Measure:
+    """Give the share of pairs that are right, in %.
+
+    ``right`` (pairs,) is 0 or 1, ``image`` (pairs,) tells of which image each pair
+    is. An image counts with all its pairs, and not at all without one.
+    """
+    _, place = np.unique(image, return_inverse=True)
+    counts = np.column_stack([np.bincount(place, weights=100.0 * right), np.bincount(place)])
+    return Measure(counts, lambda sums: sums[:, 0] / sums[:, 1])
+
+
 def mean_of(measures: Sequence[Measure]) -> Measure:
     """Average several measures over the same images (task 3: of its three sentences)."""
     edges = np.cumsum([measure.counts.shape[1] for measure in measures])[:-1]

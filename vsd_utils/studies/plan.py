@@ -16,86 +16,56 @@
     scores: [task1.accuracy, task2.spice]           # of SCORES, below
     follows: A sentence on what follows, once there are numbers.
     does_not_follow: And on what does not.
+
+A file with ``factors`` in place of seeds, variants, reference and scores is a multiverse (``multiverse.py``).
 """
 
 import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml.error import YAMLError
 
 from vsd_utils.common.errors import VsdError, listed
 from vsd_utils.common.params import yaml_reader
 from vsd_utils.common.paths import STUDIES
-from vsd_utils.common.profiles import PROFILES, compose, readable
+from vsd_utils.common.profiles import compose, readable
 from vsd_utils.common.sections import Params
+from vsd_utils.studies.multiverse import Multiverse
+from vsd_utils.studies.question import REFINED, Line, Question, Variant, check_scores
 
-# The scores that a run's file keeps, and that a study can compare.
-SCORES = (
-    *("task1.accuracy", "task1.f1_macro"),
-    *("task2.bleu4", "task2.spice", "task2.relation_in_sentence", "task2.relation_learned"),
-    *("task3.mbleu4_by_rank", "task3.spice", "task3.relation_in_sentence", "task3.relation_learned"),
-)
 FEWEST_SEEDS = 3
-_NAME = re.compile(r"(?!.*_(cost|differences)$|subsets|vrd|rewrites)[a-z][a-z0-9_]*")
+_NAME = re.compile(r"(?!.*_(cost|differences|runs)$|subsets|vrd|rewrites|shortcuts)[a-z][a-z0-9_]*")
 _DIGITS = 12
 _Seed = Annotated[int, Field(ge=0)]
 
 
-def _one_line(text: str) -> str:
-    if "|" in text or "\n" in text.strip():
-        raise ValueError("must be one line without |, for it stands in a table")
-    return text.strip()
+class Study(Question):
+    """Hold a study's file; see the top."""
 
-
-_Line = Annotated[str, AfterValidator(_one_line)]
-_REFINED = ("lora_given_to_refiner", "lora_refined")
-
-
-class Variant(BaseModel):
-    """Hold what a variant changes, and which system's answers of its runs are compared."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    overrides: tuple[str, ...] = ()
-    system: Literal["base", "lora", "lora_blank_image", "lora_given_to_refiner", "lora_refined"] = "lora"
-
-
-class Study(BaseModel):
-    """Hold a study's file; see the top. ``name`` is the file's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    question: Annotated[_Line, Field(min_length=1)]
-    profile: str
-    last_stage: Literal["describe", "refine"]
-    seed: Literal["finetune.seed", "refine.seed"]
     seeds: Annotated[tuple[_Seed, ...], Field(min_length=FEWEST_SEEDS)]
-    overrides: tuple[str, ...]
-    variants: Annotated[dict[_Line, Variant], Field(min_length=2)]
+    variants: Annotated[dict[Line, Variant], Field(min_length=2)]
     reference: str
     scores: Annotated[tuple[str, ...], Field(min_length=1)]
-    follows: _Line
-    does_not_follow: _Line
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Study":
         if self.reference not in self.variants:
             raise ValueError(f"reference {self.reference!r} is none of the variants {', '.join(self.variants)}")
-        if unknown := [score for score in self.scores if score not in SCORES]:
-            raise ValueError(f"scores: {unknown[0]!r} is not known; known are {', '.join(SCORES)}")
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile {self.profile!r} is none of {', '.join(PROFILES)}")
+        check_scores(self.scores)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)}: one of them is given twice")
-        refined = [name for name, one in self.variants.items() if one.system in _REFINED]
+        refined = [name for name, one in self.variants.items() if one.system in REFINED]
         if refined and self.last_stage != "refine":
             raise ValueError(f"variant {refined[0]!r} is of refined sentences: its last_stage is refine")
         return self
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """List the seeds of a variant's runs: of every variant the same."""
+        return self.seeds
 
 
 class Run(NamedTuple):
@@ -119,7 +89,7 @@ class Run(NamedTuple):
         return "-".join(part for part in f"{self.study}-{words}-{self.seed}-{self.digest[:4]}".split("-") if part)
 
 
-def read_study(name: str, folder: Path = STUDIES, profile: str | None = None) -> Study:
+def read_study(name: str, folder: Path = STUDIES, profile: str | None = None) -> Study | Multiverse:
     """Read ``<folder>/<name>.yaml``; raises ``VsdError`` saying what of it cannot be used.
 
     With ``profile`` in place of its own it is another study, ``<name>_<profile>``.
@@ -128,7 +98,7 @@ def read_study(name: str, folder: Path = STUDIES, profile: str | None = None) ->
     if not _NAME.fullmatch(name):
         raise VsdError(
             f"{path}: a study's name is small letters, digits and _, for its tables and experiments are named after "
-            "it; not subsets..., vrd..., rewrites..., ..._cost or ..._differences, which other tables are named"
+            "it; not subsets..., vrd..., rewrites..., shortcuts..., ..._cost, ..._differences, ..._runs, as others are"
         )
     try:
         content = yaml_reader().load(path)
@@ -142,7 +112,8 @@ def read_study(name: str, folder: Path = STUDIES, profile: str | None = None) ->
         if "name" in content:
             raise VsdError(f"{path}: name: is not taken, a study is named by its file")
         changes = {"profile": profile, "name": f"{name}_{profile}"} if profile else {"name": name}
-        return Study.model_validate(content | changes)
+        kind = Multiverse if "factors" in content else Study
+        return kind.model_validate(content | changes)
     except ValidationError as error:
         problems = [
             f"{path}: {'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}".replace(": :", ":")
@@ -156,7 +127,7 @@ def study_names(folder: Path = STUDIES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def runs_of(study: Study) -> list[Run]:
+def runs_of(study: Study | Multiverse) -> list[Run]:
     """Make the runs of a study, variant by variant and seed by seed.
 
     Raises ``VsdError`` for two variants that are the same, for variants that answer about different images, and for
@@ -164,7 +135,7 @@ def runs_of(study: Study) -> list[Run]:
     """
     runs, asked = [], {}
     for name, variant in study.variants.items():
-        for seed in study.seeds:
+        for seed in study.seeds_of(name):
             written = (f"profile={study.profile}", *study.overrides, *variant.overrides, f"{study.seed}={seed}")
             overrides = tuple(map(readable, written))
             params = _params(study, name, overrides)
@@ -184,7 +155,7 @@ def runs_of(study: Study) -> list[Run]:
     return runs
 
 
-def _params(study: Study, variant: str, overrides: tuple[str, ...]) -> Params:
+def _params(study: Study | Multiverse, variant: str, overrides: tuple[str, ...]) -> Params:
     try:
         params = Params.model_validate(compose(list(overrides)))
     except VsdError as error:

@@ -36,7 +36,8 @@ from vsd_utils.evaluate.submissions import export_submission, refinement_systems
 from vsd_utils.metrics.bootstrap import draw, resample
 from vsd_utils.metrics.measure import Array
 from vsd_utils.metrics.relation_learned import train_checker
-from vsd_utils.studies.plan import SCORES, Run
+from vsd_utils.studies.plan import Run
+from vsd_utils.studies.question import SCORES
 
 RESAMPLES = 500
 RESAMPLE_SEED = 0  # of all runs, so that they are resampled alike

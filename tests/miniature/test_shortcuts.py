@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
+from vsd_utils.miniature.scenes.scene import compose
+from vsd_utils.miniature.shortcuts import (
+    AS_DRAWN,
+    INVERSE,
+    RELATIONS_OF,
+    other_way_round,
+    without_height,
+    without_size,
+    write_scenes,
+)
+
+scenes = st.builds(compose, st.integers(0, 2**32), st.just("shortcuts"), st.integers(0, 10**6))
+
+
+def overlap(one, other):
+    """Base pixels that two boxes share."""
+    rows = min(one[1], other[1]) - max(one[0], other[0])
+    columns = min(one[3], other[3]) - max(one[2], other[2])
+    return max(0, rows) * max(0, columns)
+
+
+@settings(max_examples=300, deadline=None)
+@given(scenes)
+def test_without_a_cue_one_thing_still_hides_a_part_of_the_other(scene):
+    assume(scene.relation in RELATIONS_OF["height"])
+    level, shrunk = without_height(scene), without_size(scene)
+    assert level.subject_bbox[1] == level.object_bbox[1]
+    assert level.object_bbox == scene.object_bbox
+    nearer = "subject_bbox" if scene.relation == "in front of" else "object_bbox"
+    farther = "object_bbox" if nearer == "subject_bbox" else "subject_bbox"
+    before, after = getattr(scene, nearer), getattr(shrunk, nearer)
+    assert getattr(shrunk, farther) == getattr(scene, farther)
+    assert after[1] == before[1]  # stands where it stood
+    for low, high in ((0, 1), (2, 3)):
+        assert (after[high] - after[low]) / (before[high] - before[low]) == pytest.approx(0.7, abs=0.02)
+    for changed in (level, shrunk):
+        assert overlap(changed.subject_bbox, changed.object_bbox) > 60
+        for top, base, left, right in (changed.subject_bbox, changed.object_bbox):
+            assert 0 <= top < base <= HEIGHT
+            assert 0 <= left < right <= WIDTH
+        if scene.relation == "behind":  # and a part is not hidden
+            (_, _, s_left, s_right), (_, _, o_left, o_right) = changed.subject_bbox, changed.object_bbox
+            assert s_left < o_left or s_right > o_right
+
+
+def test_the_same_scenes_are_drawn_with_and_without_each_cue(tmp_path):
+    sets = write_scenes(tmp_path, 18, seed=3)
+    relations = {number: item.triple_list[0].p for number, item in sets[AS_DRAWN].items()}
+    assert sorted(relations.values()) == sorted(2 * list(INVERSE))
+    for cue, concerned in RELATIONS_OF.items():
+        assert list(sets[cue]) == [number for number, relation in relations.items() if relation in concerned]
+    pictures = {
+        item.img_id: Image.open(tmp_path / item.img_id).tobytes() for it in sets.values() for item in it.values()
+    }
+    assert len(pictures) == sum(map(len, sets.values()))
+    for number, item in sets["order"].items():
+        drawn, asked = sets[AS_DRAWN][number].triple_list[0], item.triple_list[0]
+        assert pictures[item.img_id] == pictures[sets[AS_DRAWN][number].img_id]
+        assert (asked.s, asked.o, asked.s_bbox, asked.o_bbox) == (drawn.o, drawn.s, drawn.o_bbox, drawn.s_bbox)
+        assert (asked.p, INVERSE[asked.p]) == (INVERSE[drawn.p], drawn.p)
+        assert other_way_round(item).triple_list == sets[AS_DRAWN][number].triple_list
+    for cue in ("height", "size"):
+        for number, item in sets[cue].items():
+            assert item.triple_list[0].p == relations[number]
+            assert pictures[item.img_id] != pictures[sets[AS_DRAWN][number].img_id]
+
+
+def test_a_cue_is_taken_from_no_relation_that_it_tells_nothing_of():
+    scene = next(scene for number in range(9) if (scene := compose(0, "shortcuts", number)).relation == "on")
+    for change in (without_height, without_size):
+        with pytest.raises(VsdError, match="tells nothing of 'on'"):
+            change(scene)

@@ -1,0 +1,119 @@
+"""Drawn scenes in which a cue tells nothing any more: the same scene as it is drawn otherwise, and without the cue.
+
+A model may name the right relation for the wrong reason: what stands lower in a picture is mostly nearer, what is
+smaller is mostly farther, and what is mentioned first is mostly the small movable thing. Pairs of pictures that differ
+in one cue alone show what it leans on ("Why Far Looks Up", arXiv 2605.30161). Occlusion, which tells depth by
+itself, is always left.
+
+==========  =============================  ============================================================================
+cue         relations                      the scene without it
+==========  =============================  ============================================================================
+height      in front of, behind            both stand equally high in the picture: a viewer with the eye on the floor
+size        in front of, behind            the nearer of the two is drawn at 0.7 of its width and height
+order       all but on and in              the same picture, asked the other way round: the object's name and red box
+                                           come first, and the relation is the inverse
+==========  =============================  ============================================================================
+
+On and in have no inverse among the nine. In the scenes that models are trained on the subject is always the smaller of
+the two and from other names than the object.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from vsd_utils.common.errors import VsdError
+from vsd_utils.common.files import replacing
+from vsd_utils.data.annotations import Item, Triple
+from vsd_utils.miniature.scenes.pen import SceneBox
+from vsd_utils.miniature.scenes.scene import Scene, compose, render
+
+AS_DRAWN: Final = "as drawn"
+INVERSE: Final = {
+    "next to": "next to",
+    "under": "above",
+    "above": "under",
+    "behind": "in front of",
+    "in front of": "behind",
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+}
+_DEPTH: Final = ("behind", "in front of")
+RELATIONS_OF: Final = {"height": _DEPTH, "size": _DEPTH, "order": tuple(INVERSE)}  # by cue
+_SMALLER: Final = 0.7
+_SPLIT: Final = "shortcuts"  # draws other random numbers than the splits
+
+
+def without_height(scene: Scene) -> Scene:
+    """Move the subject up or down until both things stand equally high; raises ``VsdError`` for other relations."""
+    _check("height", scene)
+    top, base, left, right = scene.subject_bbox
+    rise = base - scene.object_bbox[1]
+    return replace(scene, subject_bbox=(top - rise, base - rise, left, right))
+
+
+def without_size(scene: Scene) -> Scene:
+    """Draw the nearer thing smaller, standing where it stood; raises ``VsdError`` for other relations.
+
+    A smaller object goes on hiding the same part of a subject behind it: its edge on that side stays.
+    """
+    _check("size", scene)
+    if scene.relation == "in front of":
+        return replace(scene, subject_bbox=_shrunk(scene.subject_bbox, 0.5))
+    juts_out_left = scene.subject_bbox[2] < scene.object_bbox[2]
+    return replace(scene, object_bbox=_shrunk(scene.object_bbox, 0.0 if juts_out_left else 1.0))
+
+
+def other_way_round(item: Item) -> Item:
+    """Ask about the object first: names and boxes exchanged, the relation inverted.
+
+    Raises ``VsdError`` where a relation has no inverse.
+    """
+    triples = []
+    for triple in item.triple_list:
+        if triple.p not in INVERSE:
+            raise VsdError(f"{item.img_id}: {triple.p!r} has no inverse; take one of {', '.join(INVERSE)}")
+        triples.append(Triple(s=triple.o, o=triple.s, p=INVERSE[triple.p], s_bbox=triple.o_bbox, o_bbox=triple.s_bbox))
+    return item.model_copy(update={"triple_list": tuple(triples)})
+
+
+def write_scenes(folder: Path, count: int, seed: int) -> dict[str, dict[int, Item]]:
+    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and without each cue.
+
+    Gives by "as drawn" or cue, and by the scene's number, the image's annotation; its id is the picture's name.
+    On and in are passed over: no cue is about them.
+    """
+    found: dict[str, dict[int, Item]] = {cue: {} for cue in (AS_DRAWN, *RELATIONS_OF)}
+    for number in range(count):
+        scene = compose(seed, _SPLIT, number)
+        if scene.relation in INVERSE:
+            found[AS_DRAWN][number] = _written(folder, number, AS_DRAWN, scene)
+            found["order"][number] = other_way_round(_written(folder, number, "order", scene))
+        if scene.relation in _DEPTH:
+            found["height"][number] = _written(folder, number, "height", without_height(scene))
+            found["size"][number] = _written(folder, number, "size", without_size(scene))
+    return found
+
+
+def _written(folder: Path, number: int, cue: str, scene: Scene) -> Item:
+    """Render a scene and give its annotation, which has no caption: task 1 alone is asked."""
+    img_id = f"scene_{number:06d}_{cue.replace(' ', '_')}.png"
+    with replacing(folder / img_id) as temporary:
+        render(scene).save(temporary, "PNG")
+    triple = Triple(
+        s=scene.subject, o=scene.object, p=scene.relation, s_bbox=scene.subject_bbox, o_bbox=scene.object_bbox
+    )
+    return Item.model_construct(img_id=img_id, triple_list=(triple,), captions=())
+
+
+def _check(cue: str, scene: Scene) -> None:
+    if scene.relation not in RELATIONS_OF[cue]:
+        raise VsdError(f"{cue} tells nothing of {scene.relation!r}; take a scene of {' or '.join(RELATIONS_OF[cue])}")
+
+
+def _shrunk(box: SceneBox, anchor: float) -> SceneBox:
+    """Make a box smaller about a point of its base: ``anchor`` 0 is its left end, 1 its right."""
+    top, base, left, right = box
+    width, height = round((right - left) * _SMALLER), round((base - top) * _SMALLER)
+    start = left + round(anchor * (right - left - width))
+    return base - height, base, start, start + width
