@@ -69,9 +69,9 @@ def stock_inputs(processor: Any, folder: Path, row: Row) -> Any:
         return processor(images=[picture], text=[prompt], add_special_tokens=False, return_tensors="pt")
 
 
-def stock_answer(model: Any, processor: Any, inputs: Any, task: int) -> str:
+def stock_answer(model: Any, processor: Any, inputs: Any, task: int, **further: Any) -> str:
     """Answer one question with the library alone."""
-    output = model.generate(**inputs, max_new_tokens=NEW_TOKENS[task - 1], do_sample=False)
+    output = model.generate(**inputs, max_new_tokens=NEW_TOKENS[task - 1], do_sample=False, **further)
     text: str = processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return text.strip()
 
@@ -112,6 +112,22 @@ def test_a_picture_is_read_once_and_answers_are_those_of_stock_generation(
                     assert row["raw"] == RELATIONS[int(probabilities.argmax())]
                 else:
                     assert row["raw"] == text
+
+
+@pytest.mark.parametrize("model", ["base"], indirect=True)
+def test_no_run_of_tokens_is_written_twice_where_that_is_asked_for(model, processor, folder, asked, tmp_path) -> None:
+    inputs = [stock_inputs(processor, folder, row) for row in asked]
+    plain = [stock_answer(model, processor, one, row["task"]) for one, row in zip(inputs, asked, strict=True)]
+    expected = [
+        stock_answer(model, processor, one, row["task"], no_repeat_ngram_size=2)
+        for one, row in zip(inputs, asked, strict=True)
+    ]
+    assert expected != plain
+    settings = answering.Settings(
+        batch_size=2, max_new_tokens=NEW_TOKENS, no_repeat_ngram_size=2, system_prompt="vicuna", task1="generate"
+    )
+    rows = answering.answer(model, processor, asked, folder, tmp_path / "rows.jsonl", settings)
+    assert [row["raw"] for row in rows] == expected
 
 
 @pytest.mark.parametrize("model", ["base"], indirect=True)

@@ -219,6 +219,7 @@ class Describe(Section):
     dtype: Dtype
     quantization: Quantization
     max_new_tokens: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    no_repeat_ngram_size: Count | None
     task1: Literal["generate", "likelihood"]
     limit: Natural
     endpoint: Endpoint | None

@@ -31,6 +31,8 @@ class Settings(BaseModel):
     """Say how questions are asked: in batches of how many, with how many new tokens by task, after which system text.
 
     ``batch_size`` counts pictures, each with all its questions; in memory are keys and values for so many prompts.
+    ``no_repeat_ngram_size`` is transformers': so many tokens in a row that stand in question or answer already are not
+    written again; None is plain greedy decoding. A server's answers do not know it.
     ``task1`` is "generate" or "likelihood" (``likelihood.py``), which a server's answers do not know.
     ``system_prompt`` is a key of ``prompts.SYSTEM_PROMPTS``, the one that the conversations were made with.
     """
@@ -39,6 +41,7 @@ class Settings(BaseModel):
 
     batch_size: int = Field(ge=1)
     max_new_tokens: tuple[int, int, int]
+    no_repeat_ngram_size: int | None = Field(default=None, ge=1)
     system_prompt: str
     task1: Literal["generate", "likelihood"]
 
@@ -152,7 +155,9 @@ def _answer_batch(
         if options and task == 1:
             answered += map(_likeliest, rows, likelihood.probabilities(model, inputs, options))
         else:
-            answered += map(_answered, rows, complete(model, processor, inputs, settings.max_new_tokens[task - 1]))
+            new_tokens = settings.max_new_tokens[task - 1]
+            texts = complete(model, processor, inputs, new_tokens, settings.no_repeat_ngram_size)
+            answered += map(_answered, rows, texts)
     return answered
 
 
@@ -203,7 +208,9 @@ def encode(processor: Any, images: list[Image.Image], asked: list[str], system_p
     )
 
 
-def complete(model: Any, processor: Any, inputs: Any, max_new_tokens: int) -> list[str]:
+def complete(
+    model: Any, processor: Any, inputs: Any, max_new_tokens: int, no_repeat_ngram_size: int | None = None
+) -> list[str]:
     """Answer a batch of ``encode`` or a round of ``ask_rounds`` greedily.
 
     End tokens and white space at the edges are stripped.
@@ -212,7 +219,9 @@ def complete(model: Any, processor: Any, inputs: Any, max_new_tokens: int) -> li
     inputs = inputs.to(model.device, dtype=model.dtype)
     # 2. Token ids of question and answer (questions, tokens + new tokens), padded on the right after an answer's end.
     with torch.inference_mode():
-        output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        output = model.generate(
+            **inputs, max_new_tokens=max_new_tokens, do_sample=False, no_repeat_ngram_size=no_repeat_ngram_size
+        )
     # 3. The new ones alone, as text.
     new = output[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(new, skip_special_tokens=True)]

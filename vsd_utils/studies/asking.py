@@ -52,7 +52,11 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
     """
     p, system_prompt = settings.describe, read_json(CONVERSATIONS / "statistics.json")["system_prompt"]
     asking = answering.Settings(
-        batch_size=p.batch_size, max_new_tokens=p.max_new_tokens, system_prompt=system_prompt, task1=p.task1
+        batch_size=p.batch_size,
+        max_new_tokens=p.max_new_tokens,
+        no_repeat_ngram_size=p.no_repeat_ngram_size,
+        system_prompt=system_prompt,
+        task1=p.task1,
     )
     # 1. A picture for each pair.
     what = [asking.model_dump(), settings.convert.model_dump(), [item.model_dump(mode="json") for item in items]]
