@@ -17,7 +17,7 @@ _COLUMNS = 4
 def draw_convergence(steps: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw each headline score over the training's steps with its 95 % interval, 0 to 100, a panel for each.
 
-    ``steps`` has the scores by step. A score that was not computed has no point.
+    ``steps`` has the scores by step. A score that was not computed has no point, or, at no step, a word that says so.
     """
     rows = -(-len(MAIN) // _COLUMNS)
     figure, axes = plt.subplots(
@@ -33,6 +33,8 @@ def draw_convergence(steps: Mapping[str, Mapping[str, Any]]) -> Figure:
         low, high = np.array(bounds).reshape(-1, 2).T
         axis.fill_between(list(found), low, high, color="C0", alpha=0.2, lw=0)
         axis.plot(list(found), values, "o-", color="C0", ms=4)
+        if not found:
+            axis.text(0.5, 0.5, "not computed", transform=axis.transAxes, ha="center", va="center", color="0.5")
         axis.set(title=name, ylim=(0, 100))
         axis.title.set_fontsize(10)
         axis.grid(color="0.92")
