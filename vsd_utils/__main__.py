@@ -36,7 +36,7 @@ VERBS = {
     "study": Verb("study", "answer a question by runs that differ in one thing, as a table", False),
     "subsets": Verb("subsets", "say how hard scenes are: scores by subsets of the annotations", False),
     "vrd": Verb("vrd", "ask this checkout's models about another data set, VRD", False),
-    "shortcuts": Verb("shortcuts", "say what this checkout's models lean on: scenes without a cue", False),
+    "shortcuts": Verb("shortcuts", "say what this checkout's models lean on: scenes with a cue changed", False),
     "rewrites": Verb("rewrites", "have a person judge rewrites, blind", False),
     "compare-120k": Verb("compare_120k", "say how the authors' LLaVA-VSD-120K differs from our conversations", False),
     "export": Verb("export", "merge the adapter into the base model: a folder for a model hub or a server", False),

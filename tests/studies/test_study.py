@@ -187,7 +187,9 @@ def test_the_committed_studies_are_joined_from_their_runs_alone(name: str, monke
     assert main(["study", name, "--join"]) == 0
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = {path.name: path.read_bytes() for path in STUDY_REPORTS.glob(f"{name}[._]*")}
-    assert made == {key: committed[key] for key in committed if re.fullmatch(rf"{name}(_cost|_differences)?\.\w+", key)}
+    assert made == {
+        key: committed[key] for key in committed if re.fullmatch(rf"{name}(_cost|_differences|_runs)?\.\w+", key)
+    }
 
 
 def test_every_committed_run_is_one_of_a_study() -> None:

@@ -150,8 +150,9 @@ _TEST = (
 )
 _EFFECT = (
     "Mean of the eight runs at a factor's second level minus that of the eight at its first; in brackets its share of "
-    "the variance between runs; *: larger than Lenth's margin of error (1989), 95 %, beyond what pairs of factors and "
-    "seeds do by chance. Sixteen runs, a fractional factorial of resolution IV."
+    "the variance between runs; *: larger than Lenth's simultaneous margin of error (1989), 95 % an outcome, if few "
+    "effects are real, and of these test images. Sixteen runs, each with a seed of its own, in which every pair of "
+    "factors' levels meets equally often; a factor's effect may be mixed up with three others together."
 )
 _RUN = "In brackets 95 % bootstrap intervals over images. A difference of two systems is of the same images."
 _COST = (
@@ -171,7 +172,7 @@ def _join_multiverse(study: Multiverse, planned: list[Run], records: Records) ->
     report_tables.write(
         study.name, study.question, effects.effect_table(study, found), [_EFFECT, *notes, line], STUDY_REPORTS
     )
-    rows = effects.run_table(study, planned, found)
+    rows = effects.run_table(study, planned, found, records)
     report_tables.write(f"{study.name}_runs", study.question + " The runs", rows, [_RUN, *notes, line], STUDY_REPORTS)
     figures.save(effects.draw(study, found), study.name, f"{study.question} {_EFFECT} {line}", STUDY_REPORTS)
     print(f"written: {STUDY_REPORTS / study.name}.md, .csv, .tex, .png; _runs")
@@ -181,12 +182,14 @@ def _line(study: Study | Multiverse, planned: Sequence[Run], records: Records) -
     """Say what made the numbers: profile, seeds, overrides, images, and digests of code, base model and data."""
     made = {name: sorted({records[one.digest][name] for one in planned}) for name in ("code", "base", "train")}
     several = f" (of {len(made['code'])} versions)" if len(made["code"]) > 1 else ""
-    images = records[planned[0].digest]["images"][planned[0].system][0]
+    systems = [one.of for one in study.outcomes.values()] if isinstance(study, Multiverse) else [planned[0].system]
+    images = sorted({records[planned[0].digest]["images"][system][0] for system in systems})
     return (
         f"Profile {study.profile}; {study.seed} {', '.join(map(str, sorted({one.seed for one in planned})))}; "
-        f"overrides of all variants: {', '.join(study.overrides) or 'none'}. The same {images:,} test images for all. "
-        f"Code of the stages sha256 {', '.join(made['code'])}{several}; base model {', '.join(made['base'])}; training "
-        f"data {', '.join(made['train'])}."
+        f"overrides of all variants: {', '.join(study.overrides) or 'none'}. The same "
+        f"{' or '.join(f'{count:,}' for count in images)} test images for all. Code of the stages sha256 "
+        f"{', '.join(made['code'])}{several}; base model {', '.join(made['base'])}; training data "
+        f"{', '.join(made['train'])}."
     )
 
 

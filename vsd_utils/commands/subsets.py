@@ -1,4 +1,4 @@
-"""Say how hard scenes are: scores by subsets that are told from the annotations alone.
+"""Say how hard scenes are: scores by subsets told from the annotations, of drawn scenes also by what is hidden.
 
     vsd subsets                                   # the run of this checkout: its systems, on its test split
     vsd subsets --annotations sources/vsd         # the authors' val files: shares, and regressions without an image
@@ -8,8 +8,10 @@ Writes ``reports/studies/subsets_<profile>`` or ``reports/studies/subsets_<split
 """
 
 import argparse
+import re
 from collections.abc import Iterable
 
+from vsd_utils.common import params
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_jsonl, sha256
 from vsd_utils.common.paths import PREDICTIONS, STUDY_REPORTS, SUBMISSIONS, annotation_file, user_path
@@ -21,10 +23,12 @@ from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.evaluate.references import load_references
 from vsd_utils.evaluate.scores import score_systems, submission_in
 from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.miniature import occlusion
 from vsd_utils.report import provenance, tables
 from vsd_utils.report.systems import SYSTEMS
 
 _WHAT = [f"{name}: {text}" for name, text in SUBSETS.items()]
+_SCENE = re.compile(r"scene_test_(\d{6})")  # as miniature/scenes/dataset.py names them
 _IN_BRACKETS = f"In brackets 95 % bootstrap intervals over images; empty below {subset_scores.FEWEST} images."
 
 
@@ -64,6 +68,16 @@ def _answering(systems: Iterable[str]) -> list[str]:
     return [name for name in systems if (PREDICTIONS / f"{name}.jsonl").is_file()]
 
 
+def _by_occlusion(images: Iterable[str]) -> dict[str, set[str]]:
+    """Sort drawn scenes by how much of them is hidden; empty for photos, of which nobody knows."""
+    settings = params.load()
+    number_of = {name: int(found[1]) for name in images if (found := _SCENE.fullmatch(name))}
+    if settings.fetch.source != "scenes" or not number_of:
+        return {}
+    sorted_ = occlusion.by_occlusion(settings.seed, "test", number_of.values())
+    return {subset: {name for name, number in number_of.items() if number in its} for subset, its in sorted_.items()}
+
+
 def _systems(given: argparse.Namespace) -> str:
     submissions = {name: submission_in(SUBMISSIONS / name) for name in SYSTEMS if (SUBMISSIONS / name).is_dir()}
     if "lora" not in submissions:
@@ -75,12 +89,14 @@ def _systems(given: argparse.Namespace) -> str:
     fewer = sorted(systems.keys() - whole.keys())
     sizes = {sample.id: sample.size for sample in samples.load("test")}
     record = provenance.collect()
+    hidden = _by_occlusion(sizes)
     meanings = definitions(1, 2)
     name = f"subsets_{record['profile']}"
     notes = [
         f"An image is in the subsets of its first pair. {_IN_BRACKETS}",
         *([f"Left out, for they answered fewer images: {', '.join(fewer)}."] if fewer else []),
         *_WHAT,
+        *(f"{name}: {occlusion.SUBSETS[name]}" for name in hidden),
         *(f"{key}: {meanings[key.split('.')[0]][key.split('.')[1]]}" for key in subset_scores.SYSTEM_SCORES),
         "confidence: mean probability of the relation that was named, where task 1 was answered by likelihood "
         "(describe.task1); beside the accuracy it says whether the model is as sure as it is right.",
@@ -88,7 +104,7 @@ def _systems(given: argparse.Namespace) -> str:
     ]
     sure = {name: subset_scores.confidences(read_jsonl(PREDICTIONS / f"{name}.jsonl")) for name in _answering(whole)}
     table = subset_scores.system_table(
-        whole, references.items[1], given.seed, sizes, {name: found for name, found in sure.items() if found}
+        whole, references.items[1], given.seed, sizes, {name: found for name, found in sure.items() if found}, hidden
     )
     tables.write(name, "Hard scenes: scores by subset", table, notes, STUDY_REPORTS)
     return name

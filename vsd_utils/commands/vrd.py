@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from vsd_utils.common import params
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.files import remove, sha256
+from vsd_utils.common.files import sha256
 from vsd_utils.common.paths import (
     STUDY_REPORTS,
     annotation_file,
@@ -84,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
     compared = several_labels.differences(predicted, images, _LORA, given.seed)
     paired = tables.paired_table(compared, dict.fromkeys(compared, len(images)))
     tables.write(f"{name}_differences", "Task 1 on another data set, differences", paired, notes, STUDY_REPORTS)
-    remove(asked.work)
+    asking.forget("vrd")
     print(f"written: {STUDY_REPORTS / name}.md, .csv, .tex; _differences")
     return 0
 

@@ -5,7 +5,7 @@ and 3 ask about. Regressions are asked about every pair, each by one that was fi
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,18 +77,21 @@ def system_table(
     seed: int,
     sizes: Sizes | None = None,
     confidence: Mapping[str, Mapping[str, float]] | None = None,
+    further: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """Show each system's scores by subset, with 95 % intervals over images.
 
     Empty where a subset has fewer than ``FEWEST`` images or the score was not computed. ``items`` are the references.
-    With ``confidence``, by system what ``confidences`` gives, its mean stands beside the accuracy that it promises.
+    ``further`` names more subsets, with the ids of their images. With ``confidence``, by system what ``confidences``
+    gives, its mean stands beside the accuracy that it promises.
     """
     confidence = confidence or {}
     first = {item.img_id: of_image[0] for item, of_image in zip(items, subsets_of_pairs(items, sizes), strict=True)}
     rows = []
-    for subset in SUBSETS:
+    members = {subset: {img_id for img_id, its in first.items() if subset in its} for subset in SUBSETS}
+    for subset, images in (members | dict(further or {})).items():
         for name, evaluation in systems.items():
-            chosen = np.array([subset in first[img_id] for img_id in evaluation.images])
+            chosen = np.array([img_id in images for img_id in evaluation.images])
             row = {"subset": subset, "system": name, "images": f"{chosen.sum():,}"}
             for score in SYSTEM_SCORES:
                 measure = evaluation.measures.get(score)

@@ -1,30 +1,31 @@
-"""Drawn scenes in which a cue tells nothing any more: the same scene as it is drawn otherwise, and without the cue.
+"""Drawn scenes with one cue changed, beside the same scene as it is drawn otherwise.
 
 A model may name the right relation for the wrong reason: what stands lower in a picture is mostly nearer, what is
 smaller is mostly farther, and what is mentioned first is mostly the small movable thing. Pairs of pictures that differ
-in one cue alone show what it leans on ("Why Far Looks Up", arXiv 2605.30161). Occlusion, which tells depth by
-itself, is always left.
+in one cue show what it leans on ("Why Far Looks Up", arXiv 2605.30161). One thing goes on hiding a part of the
+other, which tells depth by itself; how large a part, changes a little, so it is measured (``Scenes.hidden``).
 
 ==========  =============================  ============================================================================
-cue         relations                      the scene without it
+cue         relations                      what is changed
 ==========  =============================  ============================================================================
-height      in front of, behind            both stand equally high in the picture: a viewer with the eye on the floor
-size        in front of, behind            the nearer of the two is drawn at 0.7 of its width and height
-order       all but on and in              the same picture, asked the other way round: the object's name and red box
-                                           come first, and the relation is the inverse
+height      in front of, behind            both stand equally high in the picture; in training the nearer one is lower
+size        in front of, behind            the nearer of the two is drawn at 0.7 of its width and height; in training
+                                           the subject is the smaller one, as much so in either relation
+order       all but on and in              the same scene asked the other way round, with the inverse relation: the
+                                           object's name and its box come first, which they never do in training
 ==========  =============================  ============================================================================
 
-On and in have no inverse among the nine. In the scenes that models are trained on the subject is always the smaller of
-the two and from other names than the object.
+On and in have no inverse among the nine.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing
 from vsd_utils.data.annotations import Item, Triple
+from vsd_utils.miniature.occlusion import hidden_share
 from vsd_utils.miniature.scenes.pen import SceneBox
 from vsd_utils.miniature.scenes.scene import Scene, compose, render
 
@@ -44,7 +45,17 @@ _SMALLER: Final = 0.7
 _SPLIT: Final = "shortcuts"  # draws other random numbers than the splits
 
 
-def without_height(scene: Scene) -> Scene:
+class Scenes(NamedTuple):
+    """Hold by "as drawn" or cue, and by the scene's number, its annotation and the share that is hidden, 0..1.
+
+    An annotation's image id is the name of its picture. ``hidden`` is ``occlusion.hidden_share``.
+    """
+
+    items: dict[str, dict[int, Item]]
+    hidden: dict[str, dict[int, float]]
+
+
+def level(scene: Scene) -> Scene:
     """Move the subject up or down until both things stand equally high; raises ``VsdError`` for other relations."""
     _check("height", scene)
     top, base, left, right = scene.subject_bbox
@@ -52,7 +63,7 @@ def without_height(scene: Scene) -> Scene:
     return replace(scene, subject_bbox=(top - rise, base - rise, left, right))
 
 
-def without_size(scene: Scene) -> Scene:
+def nearer_smaller(scene: Scene) -> Scene:
     """Draw the nearer thing smaller, standing where it stood; raises ``VsdError`` for other relations.
 
     A smaller object goes on hiding the same part of a subject behind it: its edge on that side stays.
@@ -77,21 +88,27 @@ def other_way_round(item: Item) -> Item:
     return item.model_copy(update={"triple_list": tuple(triples)})
 
 
-def write_scenes(folder: Path, count: int, seed: int) -> dict[str, dict[int, Item]]:
-    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and without each cue.
+def write_scenes(folder: Path, count: int, seed: int) -> Scenes:
+    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and with each cue changed.
 
-    Gives by "as drawn" or cue, and by the scene's number, the image's annotation; its id is the picture's name.
-    On and in are passed over: no cue is about them.
+    On and in are passed over: no change is about them.
     """
-    found: dict[str, dict[int, Item]] = {cue: {} for cue in (AS_DRAWN, *RELATIONS_OF)}
+    cues = (AS_DRAWN, *RELATIONS_OF)
+    found = Scenes({cue: {} for cue in cues}, {cue: {} for cue in cues})
+
+    def write(cue: str, number: int, scene: Scene) -> None:
+        found.items[cue][number] = _written(folder, number, cue, scene)
+        found.hidden[cue][number] = hidden_share(scene)
+
     for number in range(count):
         scene = compose(seed, _SPLIT, number)
         if scene.relation in INVERSE:
-            found[AS_DRAWN][number] = _written(folder, number, AS_DRAWN, scene)
-            found["order"][number] = other_way_round(_written(folder, number, "order", scene))
+            write(AS_DRAWN, number, scene)
+            write("order", number, scene)
+            found.items["order"][number] = other_way_round(found.items["order"][number])
         if scene.relation in _DEPTH:
-            found["height"][number] = _written(folder, number, "height", without_height(scene))
-            found["size"][number] = _written(folder, number, "size", without_size(scene))
+            write("height", number, level(scene))
+            write("size", number, nearer_smaller(scene))
     return found
 
 
@@ -108,7 +125,9 @@ def _written(folder: Path, number: int, cue: str, scene: Scene) -> Item:
 
 def _check(cue: str, scene: Scene) -> None:
     if scene.relation not in RELATIONS_OF[cue]:
-        raise VsdError(f"{cue} tells nothing of {scene.relation!r}; take a scene of {' or '.join(RELATIONS_OF[cue])}")
+        raise VsdError(
+            f"{cue} is changed in no scene of {scene.relation!r}; take a scene of {' or '.join(RELATIONS_OF[cue])}"
+        )
 
 
 def _shrunk(box: SceneBox, anchor: float) -> SceneBox:

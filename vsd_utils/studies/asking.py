@@ -1,7 +1,7 @@
 """Ask this checkout's models task 1 about images that are none of its test images.
 
-Nothing is trained. The base model, the adapter, and the adapter before blank images answer, with the settings that
-this checkout's own answers were made with. What is unfinished when killed is gone on with.
+Nothing is trained. The base model, the adapter, and the adapter before blank images answer, as section describe of
+params.yaml says. What is unfinished when killed is gone on with.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.files import read_json
-from vsd_utils.common.paths import ADAPTER, BASE_MODEL, CONVERSATIONS, PROVENANCE
+from vsd_utils.common.files import read_json, remove
+from vsd_utils.common.paths import ADAPTER, BASE_MODEL, CONVERSATIONS, PROVENANCE, WORK
 from vsd_utils.common.progress import steps
 from vsd_utils.common.resume import Row, unfinished_folder
 from vsd_utils.common.sections import Params
@@ -26,13 +26,12 @@ from vsd_utils.report.systems import SYSTEMS
 class Asked(NamedTuple):
     """Hold what models answered: of every pair, image by image, each system's relation and the picture it was shown.
 
-    Systems are "base", "lora" and "lora_blank_image". ``work`` is the folder of unfinished work, with the pictures,
-    which is the caller's to remove.
+    Systems are "base", "lora" and "lora_blank_image". The pictures lie among unfinished work, which is the caller's to
+    ``forget``.
     """
 
     relations: dict[str, list[str]]
     pictures: list[Path]
-    work: Path
 
     def by_label(self) -> dict[str, list[str]]:
         """Call systems what the tables call them."""
@@ -80,4 +79,9 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
     adapted = vision_language.load_adapter(base, ADAPTER)  # changes base itself
     for system, blank in (("lora", False), ("lora_blank_image", True)):
         found[system] = answered(adapted, system, blank=blank)
-    return Asked(found, [pictures / row["image"] for row in asked], work)
+    return Asked(found, [pictures / row["image"] for row in asked])
+
+
+def forget(name: str) -> None:
+    """Remove what is kept under ``name``, of earlier questions that were killed too."""
+    remove(WORK / name)

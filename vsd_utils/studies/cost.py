@@ -26,10 +26,12 @@ def plan_table(runs: Sequence[Run], gpu: Gpu) -> pd.DataFrame:
     Hours are arithmetic on data sheets (``planning/gpu_hours.py``). Stages that runs share are counted in each of them.
     """
     rows = []
-    work: Workload | None = None
+    work: dict[str, Workload] = {}  # by the conversations that a run makes of the data
     for run in runs:
-        costs = run_costs(_params(run), work)
-        work = costs.work  # of the same data: the same for all runs of a study
+        params = _params(run)
+        conversations = params.convert.model_dump_json()
+        costs = run_costs(params, work.get(conversations))
+        work[conversations] = costs.work
         stages = _STAGES[run.last_stage]
         unfit = [stage for stage in too_large(costs, gpu) if stage in stages]
         taken = {stage: taking for stage, taking in hours(costs, gpu).items() if stage in stages}

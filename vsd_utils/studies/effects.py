@@ -1,9 +1,10 @@
 """What each factor of a multiverse does to each outcome, told from sixteen runs, as tables and a figure.
 
 An effect is the mean outcome of the eight runs at a factor's second level minus that of the eight at its first. Fifteen
-such contrasts share out all variance between the runs: those of the factors, and those that are left, pairs of factors
-and seeds. Most do nothing, so their own size says how large chance is: an effect beyond Lenth's margin of error
-(Technometrics 31, 1989) has a star.
+such contrasts share out all variance between the runs: those of the factors, and those that are left. Where few effects
+are real, the size of most says how large seeds and small effects are: an effect beyond Lenth's simultaneous margin of
+error (Technometrics 31, 1989) has a star, by chance in no more than one of twenty studies. All of it is about the
+test images that were asked; another draw of images is another table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +24,14 @@ from vsd_utils.studies.multiverse import RUNS, Multiverse, Outcome, design
 from vsd_utils.studies.plan import Run
 from vsd_utils.studies.run_scores import resampled
 
-LEFT_OVER = "all else: pairs of factors, seeds"
+LEFT_OVER = "all else: factors together, seeds"
 
 
 class Effects(NamedTuple):
     """An outcome's value in each run (runs,) with both ends of its 95 % interval over images (runs,) each.
 
     ``contrasts`` (15,) are the effects, the factors' first; ``shares`` (15,) the parts of the variance between runs
-    that each explains, 0..1; ``margin`` is Lenth's margin of error of an effect.
+    that each explains, 0..1; ``margin`` is Lenth's simultaneous margin of error of an effect, None where most are 0.
     """
 
     values: Array
@@ -38,7 +39,11 @@ class Effects(NamedTuple):
     high: Array
     contrasts: Array
     shares: Array
-    margin: float
+    margin: float | None
+
+    def beyond(self, place: int) -> bool:
+        """Tell whether an effect is larger than the margin."""
+        return self.margin is not None and abs(self.contrasts[place]) > self.margin
 
 
 def effects(study: Multiverse, runs: Sequence[Run], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Effects]:
@@ -68,13 +73,18 @@ def contrasts_of(values: Array) -> Array:
     return np.asarray(design().T @ values * 2 / RUNS)
 
 
-def lenth_margin(contrasts: Array) -> float:
-    """Give Lenth's margin of error: how large an effect may be by chance, at 95 %, if few of them are real."""
+def lenth_margin(contrasts: Array) -> float | None:
+    """Give Lenth's simultaneous margin of error: how large the largest may be by chance, at 95 %, if few are real.
+
+    None where so many are 0 that nothing can be told.
+    """
     sizes = np.abs(contrasts)
     first = 1.5 * np.median(sizes)
     kept = sizes[sizes < 2.5 * first]
-    pseudo_error = 1.5 * np.median(kept) if len(kept) else 0.0
-    return float(student.ppf(0.975, len(contrasts) / 3) * pseudo_error)
+    if not len(kept) or not np.median(kept):
+        return None
+    quantile = student.ppf((1 + 0.95 ** (1 / len(contrasts))) / 2, len(contrasts) / 3)
+    return float(quantile * 1.5 * np.median(kept))
 
 
 def effect_table(study: Multiverse, found: Mapping[str, Effects]) -> pd.DataFrame:
@@ -83,11 +93,13 @@ def effect_table(study: Multiverse, found: Mapping[str, Effects]) -> pd.DataFram
     for place, (factor, levels) in enumerate(study.factors.items()):
         rows[factor] = {"from, to": " → ".join(levels)}
         for name, one in found.items():
-            star = " *" if abs(one.contrasts[place]) > one.margin else ""
+            star = " *" if one.beyond(place) else ""
             rows[factor][name] = f"{one.contrasts[place]:+.1f} ({100 * one.shares[place]:.0f} %){star}"
     count = len(study.factors)
     rows[LEFT_OVER] = {name: f"({100 * one.shares[count:].sum():.0f} %)" for name, one in found.items()}
-    rows["an effect that may be chance, up to"] = {name: f"{one.margin:.1f}" for name, one in found.items()}
+    rows["an effect that may be chance, up to"] = {
+        name: "" if one.margin is None else f"{one.margin:.1f}" for name, one in found.items()
+    }
     rows["mean of the runs [least, most]"] = {
         name: f"{one.values.mean():.1f} [{one.values.min():.1f}, {one.values.max():.1f}]" for name, one in found.items()
     }
@@ -100,13 +112,16 @@ def effect_table(study: Multiverse, found: Mapping[str, Effects]) -> pd.DataFram
     return frame.fillna("")
 
 
-def run_table(study: Multiverse, runs: Sequence[Run], found: Mapping[str, Effects]) -> pd.DataFrame:
-    """Show each run's levels, seed and outcomes with their 95 % intervals over images."""
+def run_table(
+    study: Multiverse, runs: Sequence[Run], found: Mapping[str, Effects], records: Mapping[str, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Show each run's levels, seed and outcomes with their 95 % intervals over images, and over how many images."""
     rows = []
     for place, (run, levels) in enumerate(zip(runs, study.levels(), strict=True)):
         row = {"run": run.variant.removeprefix("run "), **levels, "seed": str(run.seed)}
         for name, one in found.items():
-            row[name] = f"{one.values[place]:.1f} [{one.low[place]:.1f}, {one.high[place]:.1f}]"
+            count = records[run.digest]["images"][study.outcomes[name].of][0]
+            row[f"{name}, {count} images"] = f"{one.values[place]:.1f} [{one.low[place]:.1f}, {one.high[place]:.1f}]"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -124,10 +139,11 @@ def draw(study: Multiverse, found: Mapping[str, Effects]) -> Figure:
         squeeze=False,
     )
     for axis, (outcome, one) in zip(axes[0], found.items(), strict=True):
-        axis.axvspan(-one.margin, one.margin, color="0.92", zorder=0)
+        if one.margin is not None:
+            axis.axvspan(-one.margin, one.margin, color="0.92", zorder=0)
         axis.axvline(0, color="0.6", lw=0.8)
         own = one.contrasts[: len(names)]
-        colours = [SYSTEMS["lora"].colour if abs(effect) > one.margin else "0.4" for effect in own]
+        colours = [SYSTEMS["lora"].colour if one.beyond(place) else "0.4" for place in range(len(names))]
         axis.hlines(range(len(names)), 0, own, colors=colours, lw=2)
         axis.scatter(own, range(len(names)), c=colours, s=30, zorder=3)
         axis.set(title=outcome, yticks=range(len(names)), yticklabels=names)

@@ -8,10 +8,10 @@
       accuracy: {of: lora, score: task1.accuracy}
       tuned above base: {of: lora, above: base, score: task1.accuracy}
 
-Sixteen runs are made, a fractional factorial of resolution IV (Box, Hunter and Hunter, Statistics for Experimenters):
-every level of a factor meets every level of each other one equally often, and what a factor does by itself is mixed up
-with no pair of others, only with threes. Pairs are mixed up with each other. Each run has a seed of its own, so that
-seeds are a part of what is left over. The idea: Steegen et al. 2016.
+Sixteen runs are made, a fractional factorial of resolution IV (Box, Hunter and Hunter, Statistics for Experimenters),
+of four factors or fewer a full one: every level of a factor meets every level of each other one equally often, and what
+a factor does by itself is mixed up with no pair of others, only with threes. Pairs are mixed up with each other. Each
+run has a seed of its own, so that seeds are a part of all that is seen. The idea: Steegen et al. 2016.
 """
 
 from typing import Annotated, ClassVar, Final
@@ -26,6 +26,9 @@ RUNS: Final = 16
 # Columns of the full factorial of four that each factor's levels follow: 0 to 3, and products of three of them.
 _COLUMNS: Final = ((0,), (1,), (2,), (3,), (0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3))
 _PAIRS: Final = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (0, 1, 2, 3))
+
+
+_TAKEN: Final = {"run", "seed", "from, to"}  # columns
 
 
 class Outcome(BaseModel):
@@ -52,9 +55,27 @@ class Multiverse(Question):
     @model_validator(mode="after")
     def _outcomes_are_known(self) -> "Multiverse":
         check_scores(tuple(one.score for one in self.outcomes.values()))
+        if twice := self.factors.keys() & self.outcomes.keys() | (self.factors.keys() | self.outcomes.keys()) & _TAKEN:
+            raise ValueError(
+                f"{min(twice)!r} names a column of the tables already; call the factor or outcome otherwise"
+            )
         for name, one in self.outcomes.items():
+            if one.of == one.above:
+                raise ValueError(f"outcome {name!r} is {one.of} above itself")
             if self.last_stage != "refine" and {one.of, one.above} & set(REFINED):
                 raise ValueError(f"outcome {name!r} is of refined sentences: its last_stage is refine")
+        return self
+
+    @model_validator(mode="after")
+    def _factors_are_apart(self) -> "Multiverse":
+        of: dict[str, str] = {self.seed: "the seed"}
+        for factor, levels in self.factors.items():
+            if len(set(levels.values())) < len(levels):
+                raise ValueError(f"factor {factor!r}: both levels are the same")
+            for parameter in {_parameter(override) for its in levels.values() for override in its}:
+                if parameter in of:
+                    raise ValueError(f"factor {factor!r} sets {parameter}, which is of {of[parameter]} already")
+                of[parameter] = repr(factor)
         return self
 
     @property
@@ -85,10 +106,14 @@ class Multiverse(Question):
         return (list(self.variants).index(variant),)
 
 
+def _parameter(override: str) -> str:
+    return override.split("=")[0].lstrip("+~")
+
+
 def design() -> Array:
     """Give the contrasts of sixteen runs: (16, 15) of -1 and 1, orthogonal; the first eight are for factors.
 
-    The other seven are pairs of factors, of which several are mixed up in each, and seeds.
+    The other seven are pairs of the first four and all four together, with what is mixed up with them.
     """
     full = np.array([[1 if run >> bit & 1 else -1 for bit in range(4)] for run in range(RUNS)])
     return np.column_stack([full[:, list(columns)].prod(axis=1) for columns in (*_COLUMNS, *_PAIRS)])

@@ -147,12 +147,28 @@ def runs_of(study: Study | Multiverse) -> list[Run]:
             f"study {study.name}: variant {other[0]!r} answers about other images than {study.reference!r}: seed, "
             "describe.limit, refine.items and section fetch have to be the same in all variants"
         )
+    if isinstance(study, Multiverse):
+        _refuse_idle_factors(study)
     alike: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         alike.setdefault((run.digest, run.system), []).append(f"{run.variant}, seed {run.seed}")
     if same := [names for names in alike.values() if len(names) > 1]:
         raise VsdError(f"study {study.name}: these runs are the same:\n{listed(same[0])}\nLeave one out.")
     return runs
+
+
+def _refuse_idle_factors(study: Multiverse) -> None:
+    """Raise ``VsdError`` where a factor changes nothing that the runs' stages see."""
+    for factor, (first, second) in ((name, levels.values()) for name, levels in study.factors.items()):
+        seen = [
+            _digest(
+                study.last_stage,
+                _params(study, factor, tuple(map(readable, (f"profile={study.profile}", *study.overrides, *level)))),
+            )
+            for level in (first, second)
+        ]
+        if seen[0] == seen[1]:
+            raise VsdError(f"study {study.name}: factor {factor!r} changes nothing up to stage {study.last_stage}")
 
 
 def _params(study: Study | Multiverse, variant: str, overrides: tuple[str, ...]) -> Params:

@@ -1,4 +1,4 @@
-"""What a model's answers lean on: scenes as drawn against the same scenes without a cue, as a table and a figure."""
+"""What a model's answers lean on: scenes as drawn against the same with a cue changed, as a table and a figure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vsd_utils.data.annotations import Item
-from vsd_utils.metrics.bootstrap import compare, intervals
+from vsd_utils.metrics.bootstrap import Comparison, compare, intervals
 from vsd_utils.metrics.measure import Measure, mean_measure
 from vsd_utils.report.figures import default_look
 from vsd_utils.report.systems import SYSTEMS
+from vsd_utils.studies.tables import holm
 
 ALL = "all"
+_TESTED = "lora"
+_HIDDEN = "hidden, %: as drawn, changed"
+_DIFFERENCE = f"{SYSTEMS[_TESTED].label}, difference"
+_INSTEAD = f"{SYSTEMS[_TESTED].label}, changed: named instead"
 Answers = Mapping[tuple[str, int], str]  # by cue (or "as drawn") and number of the scene: the relation named
 
 
@@ -28,40 +33,49 @@ class Pictured(NamedTuple):
 
 
 def table(
-    sets: Mapping[str, Mapping[int, Item]], as_drawn: str, answers: Mapping[str, Answers], seed: int
+    sets: Mapping[str, Mapping[int, Item]],
+    hidden: Mapping[str, Mapping[int, float]],
+    as_drawn: str,
+    answers: Mapping[str, Answers],
+    seed: int,
 ) -> pd.DataFrame:
-    """Show by cue and relation each system's accuracy in %, as drawn and without the cue, on the same scenes.
+    """Show by cue and relation each system's accuracy in %, as drawn and changed, on the same scenes.
 
-    ``sets`` and ``answers`` (by system) have the scenes as drawn under ``as_drawn``, all others by cue. Where the cue
-    is gone, the relation is that of the scene as drawn: of the cue "order" the inverse is asked for. Beside + LoRA
-    stands their difference with its 95 % bootstrap interval over scenes and the paired test's p, and what is named
-    most often instead of the right relation.
+    ``sets``, ``hidden`` (shares) and ``answers`` (by system) have the scenes as drawn under ``as_drawn``, all others by
+    cue. The relation of a row is that of the scene as drawn: of the cue "order" the inverse is asked for. Beside
+    + LoRA's accuracies stand their difference with its 95 % bootstrap interval over scenes, p of the paired test after
+    Holm over the relations' rows, and the wrong relation that is named most where the cue is changed.
     """
-    rows = []
+    rows: list[dict[str, str]] = []
+    tested: list[tuple[int, Comparison]] = []
     for cue in (name for name in sets if name != as_drawn):
         by_relation: dict[str, list[int]] = {ALL: list(sets[cue])}
         for number in sets[cue]:
             by_relation.setdefault(sets[as_drawn][number].triple_list[0].p, []).append(number)
         for relation, numbers in by_relation.items():
             row = {"cue": cue, "relation, as drawn": relation, "scenes": f"{len(numbers):,}"}
+            shares = [100 * float(np.median([hidden[name][number] for number in numbers])) for name in (as_drawn, cue)]
+            row[_HIDDEN] = "{:.0f}, {:.0f}".format(*shares) if any(shares) and relation != ALL else ""
             for system, named in answers.items():
                 before, after = (_right(sets[name], named, name, numbers) for name in (as_drawn, cue))
                 label = SYSTEMS[system].label
                 row[f"{label}, as drawn"] = _shown(before, seed)
-                row[f"{label}, without"] = _shown(after, seed)
-                if system == "lora":
+                row[f"{label}, changed"] = _shown(after, seed)
+                if system == _TESTED:
                     found = compare({"it": after}, {"it": before}, seed=seed)["it"]
-                    row["difference"] = (
-                        f"{found.difference:+.1f} [{found.low:+.1f}, {found.high:+.1f}], p {found.p:.3f}"
-                    )
-                    row["named instead, without"] = _instead(sets[cue], named, cue, numbers)
+                    row[_DIFFERENCE] = f"{found.difference:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+                    row[_INSTEAD] = _instead(sets[cue], named, cue, numbers)
+                    if relation != ALL:
+                        tested.append((len(rows), found))
             rows.append(row)
+    for (place, _), p in zip(tested, holm([found.p for _, found in tested]), strict=True):
+        rows[place][_DIFFERENCE] += f", p {p:.3f}"
     return pd.DataFrame(rows)
 
 
 @default_look()
 def draw(rows: Sequence[Sequence[Pictured]]) -> Figure:
-    """Draw scenes in rows: first as drawn, then without each cue."""
+    """Draw scenes in rows: first as drawn, then with each cue changed."""
     columns = max(map(len, rows))
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(2.9 * columns, 2.75 * len(rows)), layout="constrained", squeeze=False
