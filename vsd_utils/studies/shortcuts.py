@@ -80,6 +80,7 @@ def draw(rows: Sequence[Sequence[Pictured]]) -> Figure:
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(2.9 * columns, 2.75 * len(rows)), layout="constrained", squeeze=False
     )
+    figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]  # else the first titles are cut
     for axis in axes.flat:
         axis.axis("off")
     for line, shown in zip(axes, rows, strict=True):
