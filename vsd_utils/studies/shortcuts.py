@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vsd_utils.data.annotations import Item
@@ -18,6 +19,7 @@ from vsd_utils.report.systems import SYSTEMS
 from vsd_utils.studies.tables import holm
 
 ALL = "all"
+_PAD = 0.12  # inches; less cuts the first titles
 _TESTED = "lora"
 _HIDDEN = "hidden, %: as drawn, changed"
 _DIFFERENCE = f"{SYSTEMS[_TESTED].label}, difference"
@@ -78,9 +80,12 @@ def draw(rows: Sequence[Sequence[Pictured]]) -> Figure:
     """Draw scenes in rows: first as drawn, then with each cue changed."""
     columns = max(map(len, rows))
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(2.9 * columns, 2.75 * len(rows)), layout="constrained", squeeze=False
+        len(rows),
+        columns,
+        figsize=(2.9 * columns, 2.75 * len(rows)),
+        layout=ConstrainedLayoutEngine(h_pad=_PAD),
+        squeeze=False,
     )
-    figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]  # else the first titles are cut
     for axis in axes.flat:
         axis.axis("off")
     for line, shown in zip(axes, rows, strict=True):
