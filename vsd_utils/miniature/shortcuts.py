@@ -66,7 +66,7 @@ def level(scene: Scene) -> Scene:
 def nearer_smaller(scene: Scene) -> Scene:
     """Draw the nearer thing smaller, standing where it stood; raises ``VsdError`` for other relations.
 
-    A smaller object goes on hiding the same part of a subject behind it: its edge on that side stays.
+    A smaller object keeps its edge on the side where the subject juts out, so that it goes on hiding a part of it.
     """
     _check("size", scene)
     if scene.relation == "in front of":
