@@ -73,6 +73,16 @@ def test_a_wrong_value_stops_before_a_model_is_loaded(tmp_path, name, value, sai
         finetune_recipe({**values, "seed": 0, name: value}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("field", "said"), [({"use_dora": True}, "use_dora=True"), ({"quantization": "4bit"}, "quantization=4bit")]
+)
+def test_without_a_rank_what_belongs_to_lora_is_refused(tmp_path, field, said) -> None:
+    values = Params.model_validate(compose(["profile=paper"])).finetune.model_dump() | {"r": None, "seed": 0}
+    assert finetune_recipe(values, tmp_path).full
+    with pytest.raises(VsdError, match=rf"r=null trains the weights themselves, so finetune.{said} cannot be had"):
+        finetune_recipe(values | field, tmp_path)
+
+
 @pytest.mark.parametrize("field", [{"label_smoothing_factor": 0.1}, {"loss_type": "dft"}])
 def test_a_loss_that_would_not_weigh_answers_is_refused(tmp_path, field) -> None:
     values = Params.model_validate(compose(["profile=paper"])).finetune.model_dump() | {"bf16": False, "seed": 0}

@@ -37,7 +37,7 @@ from vsd_utils.finetune import adapter
 from vsd_utils.finetune.callbacks import publish_curves
 from vsd_utils.finetune.dataset import image_rows, show_mask, trainer_data
 from vsd_utils.finetune.packing.attention import use_shared_image_attention
-from vsd_utils.finetune.recipe import finetune_recipe, lora_config, training_config
+from vsd_utils.finetune.recipe import finetune_recipe, lora_config, training_config, whole_maps
 from vsd_utils.finetune.trainer import TrainerData, finetuner, last_checkpoint, make_trainer, train_to_the_end
 from vsd_utils.finetune.val_answers import ask_while_training
 from vsd_utils.metrics.relation_checker import statement
@@ -117,7 +117,9 @@ def _row(sample: Sample, task: int, asked: dict[str, str]) -> dict[str, Any]:
 LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
 
 
-def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: int = 2, **more: Any) -> Any:
+def trainer_of(
+    folder: Path, work: Path, *, quantization: str = "none", steps: int = 2, full: bool = False, **more: Any
+) -> Any:
     processor = vision_language.load_processor(folder / "base")
     model = vision_language.load_model("float32", quantization, folder / "base")
     training = training_config(
@@ -132,9 +134,8 @@ def trainer_of(folder: Path, work: Path, *, quantization: str = "none", steps: i
         activation_checkpointing=False,
         save_steps=2,
     )
-    return make_trainer(
-        model, processor, training, TrainerData(image_rows(rows(), folder)), lora=lora_config(**(LORA | more))
-    )
+    lora = whole_maps(lora_config(), model) if full else lora_config(**(LORA | more))
+    return make_trainer(model, processor, training, TrainerData(image_rows(rows(), folder)), lora=lora)
 
 
 def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tmp_path: Path) -> None:
@@ -152,6 +153,17 @@ def test_only_lora_weights_of_the_language_model_learn_and_move(folder: Path, tm
     assert moved
     assert all("language_model" in name and "lora_" in name for name in moved)
     assert {name for name in before if "lora_B" in name} <= moved
+
+
+def test_without_a_rank_the_same_maps_are_trained_themselves_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    mapped = adapter.adapted_modules(trainer_of(folder, tmp_path).model)
+    trainer = trainer_of(folder, tmp_path, full=True)
+    assert adapter.adapted_modules(trainer.model) == mapped
+    assert adapter.parameter_counts(trainer.model)["trainable"] == SIZE.layers * (4 * 32 * 32 + 3 * 32 * 96)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {f"base_model.model.{name}.modules_to_save.default.weight" for name in mapped}
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(folder: Path, tmp_path: Path) -> None:
@@ -199,12 +211,15 @@ def test_training_and_generation_see_the_same_prompt_token_for_token(folder: Pat
             assert asked_ids.tolist().count(processor.tokenizer.bos_token_id) == 1
 
 
-def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(folder: Path, tmp_path: Path) -> None:
-    trainer = trainer_of(folder, tmp_path / "work")
+@pytest.mark.parametrize("r", [4, None])
+def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(
+    folder: Path, tmp_path: Path, r: int | None
+) -> None:
+    trainer = trainer_of(folder, tmp_path / "work", full=r is None)
     trainer.train()
     base = {"name_or_path": ".", "revision": None, "source": "trained"}
     processor = vision_language.load_processor(folder / "base")
-    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"r": 4}, {"Data": "test scenes"}, None)
+    adapter.save(trainer.model, processor, tmp_path / "adapter", base, {"r": r}, {"Data": "test scenes"}, None)
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
     }
@@ -217,6 +232,9 @@ def test_the_saved_adapter_gives_the_same_logits_and_a_wrong_one_is_refused(fold
         plain = vision_language.load_model("float32", base=folder / "base")(**batch).logits
         assert torch.equal(trainer.model.eval()(**batch).logits, loaded(**batch).logits)
         assert not torch.equal(plain, loaded(**batch).logits)
+
+        with loaded.disable_adapter():
+            assert torch.equal(plain, loaded(**batch).logits)
 
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     tensors = load_file(path)
@@ -293,7 +311,7 @@ class Stop(TrainerCallback):
 
 
 def finetuned(
-    folder: Path, work: Path, stops: tuple[int, ...], packing: str
+    folder: Path, work: Path, stops: tuple[int, ...], packing: str, r: int | None
 ) -> tuple[Any, str, dict[str, torch.Tensor]]:
     """Steps, validation loss and answers; curves; weights: of 11 steps over two epochs, ended at each of ``stops``."""
     values = {
@@ -309,9 +327,10 @@ def finetuned(
         "activation_checkpointing": False,
         "save_steps": 3,
         "eval_steps": 0.45,
-        "r": 4,
+        "r": r,
         "lora_alpha": 8,
         "lora_dropout": 0.5,
+        "quantization": "none",
         "packing": packing,
         "loss_reduction": "sample" if packing == "shared_image" else "token",
         "val_rows": 3,
@@ -342,16 +361,17 @@ def finetuned(
     assert [path.parent.name for path in curves] == ["train", "train", "val", "val"]
     answers = sorted((work / "published" / "answers").iterdir())
     assert [path.stem for path in answers] == ["000000", "000005", "000010", "000011"]
-    weights = {name: weight for name, weight in trainer.model.named_parameters() if "lora" in name}
+    weights = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     said = "".join(path.read_text() for path in answers)
     return (trainer.state.global_step, loss, said), "".join(path.read_text() for path in curves), weights
 
 
-@pytest.mark.parametrize("packing", ["none", "shared_image"])
+@pytest.mark.parametrize(("packing", "r"), [("none", 4), ("shared_image", 4), ("shared_image", None)])
 def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(
-    folder: Path, tmp_path: Path, packing: str
+    folder: Path, tmp_path: Path, packing: str, r: int | None
 ) -> None:
-    outcome, curves, weights = finetuned(folder, tmp_path / "whole", (), packing)
+    outcome, curves, weights = finetuned(folder, tmp_path / "whole", (), packing, r)
+    assert weights
     assert outcome[0] == 11
     steps = [line.split("\t")[0] for line in curves.splitlines()]
     assert steps == ["step", "1", "3", "6", "9", "10", "11"] * 2 + ["step", "5", "10", "11"] + [
@@ -362,11 +382,11 @@ def test_wherever_a_training_stops_it_ends_at_the_same_step_losses_and_weights(
         "11",
     ]
     for stops in ((2,), (4, 5), (7, 8, 9, 11), (10,)):
-        found = finetuned(folder, tmp_path / f"{stops}", stops, packing)
+        found = finetuned(folder, tmp_path / f"{stops}", stops, packing, r)
         assert found[:2] == (outcome, curves), stops
         assert all(torch.equal(found[2][name], weights[name]) for name in weights), stops
     # Killed after the last checkpoint: it is loaded, and no step taken.
-    found = finetuned(folder, tmp_path / "whole", (), packing)
+    found = finetuned(folder, tmp_path / "whole", (), packing, r)
     assert found[:2] == (outcome, curves)
     assert all(torch.equal(found[2][name], weights[name]) for name in weights)
 

@@ -12,8 +12,20 @@ from vsd_utils.common.profiles import compose
 from vsd_utils.common.sections import Params
 from vsd_utils.planning import costs, gpu_hours
 from vsd_utils.planning.run_costs import run_costs
+from vsd_utils.planning.weights import count_weights
 
 PAPER = costs.vision_language(costs.configuration("hub", "llava-hf/llava-v1.6-vicuna-13b-hf"))
+
+
+def test_without_a_rank_the_maps_own_weights_are_counted() -> None:
+    # Counted by hand: 40 layers of four 5120 x 5120 maps and three of 5120 x 13824.
+    maps = 40 * (4 * 5120 * 5120 + 3 * 5120 * 13824)
+    assert count_weights(costs.configuration("hub", "llava-hf/llava-v1.6-vicuna-13b-hf"), None)[1] == maps
+    # Their gradients take as many operations as the way back to the input, and LoRA's are fewer.
+    full, low = (costs.training_operations(PAPER, 2_445, 5, r, recomputed=False) for r in (None, 128))
+    assert full == pytest.approx(low + 2 * maps * 2_445 - 6 * 500_695_040 * 2_445)
+    full, low = (run_costs(paper(f"finetune.r={r}")).stages["finetune"].memory for r in ("null", "128"))
+    assert full - low == 16 * (maps - 500_695_040)
 
 
 def paper(*overrides: str) -> Params:

@@ -70,10 +70,11 @@ def _weights(params: Params) -> list[Number]:
 
     source = "counted on the meta device, from the model's configuration"
     config = model_costs.configuration(params.base.source, params.base.name)
-    every, trainable = count_weights(config, params.finetune.r)
+    r = params.finetune.r
+    every, trainable = count_weights(config, r)
     return [
         Number("weights of the base model", every, "", source),
-        Number(f"LoRA weights that are trained, r {params.finetune.r}", trainable, "", source),
+        Number(f"LoRA weights that are trained, r {r}" if r else "weights that are trained", trainable, "", source),
     ]
 
 

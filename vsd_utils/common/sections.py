@@ -167,7 +167,7 @@ class Finetune(Section):
     __pydantic_extra__: dict[FurtherField, JsonValue]
 
     seed: Natural | None
-    r: Count
+    r: Count | None
     lora_alpha: Count
     lora_dropout: Share
     learning_rate: Positive

@@ -7,9 +7,9 @@ longer one; both list the same images, v2 at times fewer of an image's triples.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,16 @@ from vsd_utils.common.files import read_json
 SPLITS = ("train", "val", "test")
 # In the order in which they are shown everywhere.
 RELATIONS = ("on", "in", "next to", "under", "above", "behind", "in front of", "to the left of", "to the right of")
+# What the object is to the subject where the subject is this to the object; on and in have none among the nine.
+INVERSE: Final[Mapping[str, str]] = {
+    "next to": "next to",
+    "under": "above",
+    "above": "under",
+    "behind": "in front of",
+    "in front of": "behind",
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold one, UTF-8 may not
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from vsd_utils.data.annotations import Item, Triple
+from vsd_utils.data.annotations import INVERSE, Item, Triple
 from vsd_utils.evaluate.audit_captions import NounPhrase, Number, ReadCaption, folded, noun_numbers, read_caption
 from vsd_utils.metrics.relation_checker import states_relation
 
@@ -26,15 +26,7 @@ EDITS = {
     "not the same everywhere (a picture on a wall is not on top of it)",
 }
 WRONG = tuple(name for name in EDITS if name != "synonym")
-OPPOSITES: Mapping[str, str] = {
-    "on": "under",
-    "under": "above",
-    "above": "under",
-    "behind": "in front of",
-    "in front of": "behind",
-    "to the left of": "to the right of",
-    "to the right of": "to the left of",
-}
+OPPOSITES: Mapping[str, str] = {"on": "under"} | {one: other for one, other in INVERSE.items() if one != other}
 SYNONYMS: Mapping[str, str] = {
     "on": "on top of",
     "in": "inside",

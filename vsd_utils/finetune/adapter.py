@@ -14,8 +14,8 @@ FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
 
 
 def adapted_modules(model: PeftModel) -> list[str]:
-    """Return the names of the linear maps that carry LoRA weights, in alphabetical order."""
-    return sorted(model.base_model.targeted_module_names)
+    """Return the names of the linear maps that are trained, by LoRA weights or themselves, in alphabetical order."""
+    return sorted(model.active_peft_config.modules_to_save or model.base_model.targeted_module_names)
 
 
 def parameter_counts(model: PeftModel) -> dict[str, int]:
@@ -66,18 +66,20 @@ def save(
 def card(base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]) -> str:
     """Write the model card: base model, recipe, data and losses, as Markdown with metadata that model hubs read."""
     name = base["name_or_path"] if base["source"] == "hub" else f"{base['source']} model"
+    full = settings["r"] is None
+    trained = "Weights of their own for" if full else "Low-rank weights on"
     lines = [
         "---",
         "library_name: peft",
         f"base_model: {name}",
-        "tags: [lora, visual-spatial-description, llava-next]",
+        f"tags: [{'' if full else 'lora, '}visual-spatial-description, llava-next]",
         "---",
         "",
-        "# LoRA adapter for visual spatial description",
+        f"# {'Fine-tuned layers' if full else 'LoRA adapter'} for visual spatial description",
         "",
         "Names the spatial relation of two objects in an image and describes it in one or three sentences, after",
         "LLaVA-VSD (arXiv 2408.04957). The subject's box is drawn red on the image, the object's green.",
-        "Low-rank weights on the language model's linear maps; vision tower and projector are the base model's.",
+        f"{trained} the language model's linear maps; vision tower and projector are the base model's.",
         "",
         f"- Base model: {name}" + (f", revision {base['revision']}" if base["revision"] else ""),
         *(f"- {key}: {value}" for key, value in outcome.items()),

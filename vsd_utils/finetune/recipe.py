@@ -4,13 +4,16 @@ What TRL's defaults would do to this model without a word: cut image tokens at 1
 bfloat16, recompute activations. The loss is on the answer and its end token only, because rows are prompt/completion.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from peft import LoraConfig
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
 from trl import SFTConfig
 
 from vsd_utils.common.errors import VsdError
@@ -26,11 +29,19 @@ LORA_FIELDS = frozenset(field.name for field in fields(LoraConfig))
 
 
 class Recipe(NamedTuple):
-    """How the finetune stage trains, where it puts LoRA weights, and what its loss is a mean of (``loss.py``)."""
+    """How the finetune stage trains, where it puts LoRA weights, and what its loss is a mean of (``loss.py``).
+
+    Without a rank (``full``) the weights themselves are trained, of the maps that LoRA would be put on.
+    """
 
     training: SFTConfig
     lora: LoraConfig
     loss_reduction: str
+    full: bool
+
+    def peft_config(self, model: nn.Module) -> LoraConfig:
+        """Say what PEFT adds to this model."""
+        return whole_maps(self.lora, model) if self.full else self.lora
 
 
 def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
@@ -48,7 +59,30 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
             f"finetune.loss_reduction=sample weighs the plain loss, and cannot be had with label_smoothing_factor="
             f"{config.label_smoothing_factor} and loss_type={config.loss_type!r}. Leave these out, or set it to token"
         )
-    return Recipe(config, lora_config(**lora), values["loss_reduction"])
+    full = values["r"] is None
+    if full:
+        _refuse_lora_fields(values)
+        lora.pop("r")
+    return Recipe(config, lora_config(**lora), values["loss_reduction"], full)
+
+
+def _refuse_lora_fields(values: Mapping[str, Any]) -> None:
+    of_lora = sorted(LORA_FIELDS & values.keys() - {"r", "lora_alpha", "lora_dropout"})
+    quantized = [] if values["quantization"] == "none" else [f"quantization={values['quantization']}"]
+    if found := [*(f"{name}={values[name]!r}" for name in of_lora), *quantized]:
+        raise VsdError(
+            f"finetune.r=null trains the weights themselves, so finetune.{found[0]} cannot be had with it. Leave that "
+            "out, or give a rank"
+        )
+
+
+def whole_maps(lora: LoraConfig, model: nn.Module) -> LoraConfig:
+    """Ask PEFT for trained copies of the maps that ``lora`` would be put on, and for no LoRA: full fine-tuning.
+
+    PEFT calls them modules to save: what is kept, loaded and taken off again is so in the same way as LoRA's weights.
+    """
+    names = [name for name, _ in model.named_modules() if re.fullmatch(LORA_TARGETS, name)]
+    return replace(lora, target_modules=DUMMY_TARGET_MODULES, modules_to_save=names)
 
 
 def training_config(folder: Path, *, seed: int, **values: Any) -> SFTConfig:

@@ -71,16 +71,21 @@ def finetuner(model: Any, processor: Any, data: TrainerData, recipe: Recipe) -> 
     curves, live = Path(recipe.training.output_dir) / CURVES, None
     if recipe.training.process_index == 0:  # of several, one writes
         live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-    return make_trainer(
+    trainer = make_trainer(
         model,
         processor,
         recipe.training,
         data,
-        lora=recipe.lora,
+        lora=recipe.peft_config(model),
         live=live,
         name="fine-tuning",
         loss_reduction=recipe.loss_reduction,
     )
+    if recipe.full:  # PEFT does so for LoRA: in bfloat16 the small steps of a late rate would be rounded away
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+    return trainer
 
 
 def train_to_the_end(trainer: SFTTrainer) -> None:

@@ -24,21 +24,12 @@ from typing import Final, NamedTuple
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing
-from vsd_utils.data.annotations import Item, Triple
+from vsd_utils.data.annotations import INVERSE, Item, Triple
 from vsd_utils.miniature.occlusion import hidden_share
 from vsd_utils.miniature.scenes.pen import SceneBox
 from vsd_utils.miniature.scenes.scene import Scene, compose, render
 
 AS_DRAWN: Final = "as drawn"
-INVERSE: Final = {
-    "next to": "next to",
-    "under": "above",
-    "above": "under",
-    "behind": "in front of",
-    "in front of": "behind",
-    "to the left of": "to the right of",
-    "to the right of": "to the left of",
-}
 _DEPTH: Final = ("behind", "in front of")
 RELATIONS_OF: Final = {"height": _DEPTH, "size": _DEPTH, "order": tuple(INVERSE)}  # by cue
 _SMALLER: Final = 0.7

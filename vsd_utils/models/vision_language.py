@@ -24,6 +24,12 @@ from vsd_utils.models.loading import DTYPES, device, quantized
 NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 
+_UNFIT = (
+    "{folder}: {count} tensors do not fit the base model, {first} for one. Was the adapter trained on another model? "
+    "Train it again: dvc repro finetune"
+)
+
+
 def load_processor(base: Path = BASE_MODEL) -> LlavaNextProcessor:
     """Load image processor and tokenizer of the model that ``base`` points to, with this project's chat template."""
     name, revision = location(base)
@@ -78,12 +84,12 @@ def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> Peft
     """
     if not (folder / "adapter_model.safetensors").is_file():
         raise VsdError(f"{folder}: no adapter_model.safetensors. Make it with: dvc repro finetune")
-    adapted = PeftModel.from_pretrained(model, str(folder))
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder))
+    except KeyError as error:  # of weights that were trained themselves PEFT asks for every one
+        raise VsdError(_UNFIT.format(folder=folder, count=1, first=error.args[0])) from None
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
         saved = set(file.keys())
     if strange := saved ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False)):
-        raise VsdError(
-            f"{folder}: {len(strange)} tensors do not fit the base model, {sorted(strange)[0]} for one. "
-            "Was the adapter trained on another model? Train it again: dvc repro finetune"
-        )
+        raise VsdError(_UNFIT.format(folder=folder, count=len(strange), first=sorted(strange)[0]))
     return adapted.eval()

@@ -17,7 +17,7 @@ from vsd_utils.common.sections import Base, Finetune
 
 CONFIGURATIONS = Path(__file__).with_name("configurations")
 BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
-ADAPTER_BYTES = 16  # weight, gradient and Adam's two moments of a LoRA weight, in float32
+TRAINED_BYTES = 16  # weight, gradient and Adam's two moments of a weight that is trained, in float32
 # Of one token in one layer of width h, without recomputation, in bytes: 40 h, from the tensors that backward needs. A
 # count by hand, right to about two fifths.
 SAVED_BYTES = 40
@@ -54,6 +54,10 @@ class Decoder(NamedTuple):
         """Count the LoRA weights of all linear maps for each rank: input and output width of each map."""
         attention = 2 * (2 * self.hidden) + 2 * (self.hidden + self.keys)
         return self.layers * (attention + 3 * (self.hidden + self.intermediate))
+
+    def trained(self, r: int | None) -> int:
+        """Count the weights that are trained: LoRA's of rank ``r``, or without a rank those of the maps themselves."""
+        return self.linear if r is None else r * self.lora_per_rank
 
     @property
     def cache_bytes(self) -> int:
@@ -126,17 +130,19 @@ def vision_language(config: Mapping[str, Any]) -> VisionLanguage:
 
 
 def training_operations(
-    model: VisionLanguage, tokens: float, tiles: float, r: int, recomputed: bool, before: float = 0.0
+    model: VisionLanguage, tokens: float, tiles: float, r: int | None, recomputed: bool, before: float = 0.0
 ) -> float:
-    """Count the operations of training on ``tokens`` tokens and ``tiles`` image tiles with LoRA rank ``r``.
+    """Count the operations of training on ``tokens`` tokens and ``tiles`` image tiles with LoRA rank ``r``, or none.
 
     ``recomputed``: activations are computed again in the backward pass. ``before``: so many tokens are attended to
     that are counted elsewhere, as those of a picture that several conversations share.
     """
     text = model.decoder
-    forward = _forward(text, tokens, before) + 2 * r * text.lora_per_rank * tokens
+    # LoRA adds its own weights to those of the map; without a rank the map's weights take their gradients alone.
+    added = 0 if r is None else 2 * text.trained(r) * tokens
+    forward = _forward(text, tokens, before) + added
     attention = _attention(text, tokens, before)
-    backward = 2 * text.linear * tokens + 4 * r * text.lora_per_rank * tokens + 2.5 * attention
+    backward = 2 * text.linear * tokens + added + 2 * text.trained(r) * tokens + 2.5 * attention
     head = 2 * 2 * text.hidden * text.vocabulary * tokens
     return forward * (2 if recomputed else 1) + backward + head + tiles * model.tile_operations
 
@@ -163,10 +169,11 @@ def weight_bytes(billions: float, quantization: str) -> float:
 def finetune_bytes(text: Decoder, base: Base, settings: Finetune, tokens: float) -> float:
     """Count the bytes that fine-tuning takes with batches of at most ``tokens`` tokens.
 
-    The frozen weights; LoRA's with their gradients and Adam's moments; and of each token of a batch the activations:
-    recomputed, each layer's input and one layer in full, else all that backward needs; and the logits of all tokens.
+    The base model's weights; those that are trained with their gradients and Adam's moments; and of each token of a
+    batch the activations: recomputed, each layer's input and one layer in full, else all that backward needs; and the
+    logits of all tokens.
     """
-    adapter = ADAPTER_BYTES * settings.r * text.lora_per_rank
+    adapter = TRAINED_BYTES * text.trained(settings.r)
     layer = SAVED_BYTES * text.hidden
     recomputed = 2 * text.hidden * text.layers + layer
     kept = recomputed if settings.activation_checkpointing else layer * text.layers
