@@ -81,6 +81,15 @@ def test_questions_are_the_published_ones(task) -> None:
     assert question(task, "power lines", "train") == PUBLISHED[task]
 
 
+def test_a_model_that_never_sees_v2_learns_three_captions_of_v1() -> None:
+    assert three_captions(TRAIN) == (TRAIN.captions_v1[0], TRAIN.captions_v1[2], TRAIN.captions_v2[0])
+    assert three_captions(TRAIN, "v1") is None  # two that differ in more than case
+    more = sample([*TRAIN.captions_v1, "a train below power lines."], list(TRAIN.captions_v2))
+    assert three_captions(more, "v1") == (more.captions_v1[0], more.captions_v1[2], more.captions_v1[3])
+    said = " ".join(row.answer for row in converse(more, 0, "v1"))
+    assert TRAIN.captions_v2[0] not in said
+
+
 def test_the_real_files_give_the_counted_conversations(real) -> None:
     paper = Params.model_validate(compose(["profile=paper"]))
     talk = [row for one in real for row in converse(one, paper.convert.task2_captions)]
@@ -314,7 +323,9 @@ def test_ids_that_are_not_file_names_keep_their_own_pictures(tmp_path) -> None:
         Item.model_validate({"img_id": img_id, "triple_list": [triple], "captions": ["a  cup "]})
         for img_id in ("a/b", "a b", "a_b", "../x")
     ]
-    settings = Convert(system_prompt="none", draw_boxes=True, box_width=0.1, canvas_margin=0.0, task2_captions=0)
+    settings = Convert(
+        system_prompt="none", draw_boxes=True, box_width=0.1, canvas_margin=0.0, task2_captions=0, task3_captions=None
+    )
     made = list(samples.build([Versions(item, item) for item in items], "val", None, settings, tmp_path / "samples"))
     assert len({one.triples[0].image for one in made}) == len(items)
     assert len(list((tmp_path / "samples/val/images").iterdir())) == len(items)

@@ -68,7 +68,9 @@ def test_the_boxes_are_drawn_on_the_photo_as_it_is_shown(tmp_path) -> None:
     corner(size=(80, 60)).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "7.jpg", exif=exif, quality=95)
     triple = {"s": "cup", "o": "box", "p": "on", "s_bbox": [0, 20, 60, 80], "o_bbox": [40, 60, 0, 20]}
     item = Item.model_validate({"img_id": "7", "triple_list": [triple], "captions": ["a cup"]})
-    settings = Convert(system_prompt="none", draw_boxes=True, box_width=0.02, canvas_margin=0.0, task2_captions=0)
+    settings = Convert(
+        system_prompt="none", draw_boxes=True, box_width=0.02, canvas_margin=0.0, task2_captions=0, task3_captions=None
+    )
     (made,) = samples.build([Versions(item, item)], "val", index_photos(tmp_path), settings, tmp_path / "samples")
     assert made.size == (80, 60)
     with Image.open(tmp_path / "samples" / made.triples[0].image) as drawn:

@@ -155,6 +155,7 @@ class Convert(Section):
     box_width: Annotated[float, Field(gt=0, le=0.2)]
     canvas_margin: Share
     task2_captions: Natural
+    task3_captions: Literal["v1"] | None
 
 
 class Finetune(Section):

@@ -9,7 +9,7 @@ paper's example: a bare phrase, a "there is" sentence, the longer sentence.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,10 +37,13 @@ class Conversation(BaseModel):
     answer: str
 
 
-def converse(sample: Sample, task2_captions: int) -> Iterator[Conversation]:
+def converse(
+    sample: Sample, task2_captions: int, task3_captions: Literal["v1"] | None = None
+) -> Iterator[Conversation]:
     """Yield the conversations of one image, task by task.
 
-    ``task2_captions`` limits those of task 2; 0 means one for each distinct VSDv1 caption.
+    ``task2_captions`` limits those of task 2; 0 means one for each distinct VSDv1 caption. ``task3_captions`` as in
+    ``three_captions``.
     """
     for number, triple in enumerate(sample.triples):
         yield _conversation(sample.triple_id(number), 1, triple, triple.relation)
@@ -49,20 +52,21 @@ def converse(sample: Sample, task2_captions: int) -> Iterator[Conversation]:
         number = _triple_named_by(caption, sample)
         yield _conversation(f"{sample.triple_id(number)}/{asked_about[number]}", 2, sample.triples[number], caption)
         asked_about[number] += 1
-    if captions := three_captions(sample):
+    if captions := three_captions(sample, task3_captions):
         yield _conversation(sample.triple_id(0), 3, sample.triples[0], SENTENCE_BREAK.join(captions))
 
 
-def three_captions(sample: Sample) -> tuple[str, str, str] | None:
+def three_captions(sample: Sample, of: Literal["v1"] | None = None) -> tuple[str, str, str] | None:
     """Choose the answer of task 3: bare phrase, "there is" sentence, VSDv2 sentence; None with fewer distinct captions.
 
     The order of forms is that of the one example in the figures of ``swordlidev/LLaVA-VSD``. Where an image has no
-    caption of a form, the nearest stands in its place.
+    caption of a form, the nearest stands in its place. With ``of`` "v1" the third is one of VSDv1 as well, as for a
+    model that never sees VSDv2.
     """
     # 1. The last sentence is the first VSDv2 caption; the other two are VSDv1 captions that differ from it.
-    v2_caption = sample.captions_v2[0]
-    v1_captions = [caption for caption in distinct(sample.captions_v1) if caption.lower() != v2_caption.lower()]
-    if len(v1_captions) < 2:
+    last = [] if of == "v1" else [sample.captions_v2[0]]
+    v1_captions = [caption for caption in distinct(sample.captions_v1) if [caption.lower()] != [*map(str.lower, last)]]
+    if len(v1_captions) + len(last) < 3:
         return None
     # 2. The barest of these; of several the first.
     forms = [_form(caption) for caption in v1_captions]
@@ -70,7 +74,9 @@ def three_captions(sample: Sample) -> tuple[str, str, str] | None:
     # 3. Of the rest the one nearest to "there is"; of several the first.
     rest = [number for number in range(len(forms)) if number != barest]
     fullest = max(rest, key=lambda number: (forms[number], -number))
-    return v1_captions[barest], v1_captions[fullest], v2_caption
+    # 4. Without VSDv2, the first of those that are left.
+    last = last or [v1_captions[number] for number in rest if number != fullest]
+    return v1_captions[barest], v1_captions[fullest], last[0]
 
 
 def distinct(captions: Iterable[str]) -> list[str]:

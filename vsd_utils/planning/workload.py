@@ -95,7 +95,7 @@ def workload(files: dict[str, tuple[Path, Path]], fetch: Fetch, convert: Convert
 
 def _conversations(split: str, items: Sequence[Versions], convert: Convert) -> list[Conversation]:
     samples = (outline(versions, split, USUAL_SIZE) for versions in items)
-    return [row for sample in samples for row in converse(sample, convert.task2_captions)]
+    return [row for sample in samples for row in converse(sample, convert.task2_captions, convert.task3_captions)]
 
 
 def _pictures(rows: Sequence[Conversation], number: int, convert: Convert) -> tuple[list[int], str]:
