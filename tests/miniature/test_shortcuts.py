@@ -4,12 +4,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsd_utils.common.errors import VsdError
-from vsd_utils.miniature.scenes.room import HEIGHT, WIDTH
+from vsd_utils.data.annotations import INVERSE, RELATIONS
+from vsd_utils.miniature.scenes.objects import OBJECTS
+from vsd_utils.miniature.scenes.room import FLOORS, HEIGHT, WALLS, WIDTH
 from vsd_utils.miniature.scenes.scene import compose
+from vsd_utils.miniature.scenes.subjects import SUBJECTS
 from vsd_utils.miniature.shortcuts import (
     AS_DRAWN,
-    INVERSE,
+    DARK_FLOORS,
+    DARK_WALLS,
+    OBJECT_NAMES,
     RELATIONS_OF,
+    SUBJECT_NAMES,
     level,
     nearer_smaller,
     other_way_round,
@@ -53,7 +59,7 @@ def test_with_a_cue_changed_one_thing_still_hides_a_part_of_the_other(scene):
 def test_the_same_scenes_are_drawn_and_with_each_cue_changed(tmp_path):
     sets, hidden = write_scenes(tmp_path, 18, seed=3)
     relations = {number: item.triple_list[0].p for number, item in sets[AS_DRAWN].items()}
-    assert sorted(relations.values()) == sorted(2 * list(INVERSE))
+    assert sorted(relations.values()) == sorted(2 * RELATIONS)
     for cue, concerned in RELATIONS_OF.items():
         assert list(sets[cue]) == [number for number, relation in relations.items() if relation in concerned]
     pictures = {
@@ -69,11 +75,22 @@ def test_the_same_scenes_are_drawn_and_with_each_cue_changed(tmp_path):
     for cue, items in sets.items():
         assert hidden[cue].keys() == items.keys()
         for number, share in hidden[cue].items():
-            assert (share > 0) == (relations[number] in RELATIONS_OF["height"])
-    for cue in ("height", "size"):
+            assert (share > 0) == (relations[number] in ("on", "in", *RELATIONS_OF["height"]))
+    for number, item in sets["names"].items():
+        drawn, asked = sets[AS_DRAWN][number].triple_list[0], item.triple_list[0]
+        assert pictures[item.img_id] == pictures[sets[AS_DRAWN][number].img_id]
+        assert (asked.p, asked.s_bbox, asked.o_bbox) == (drawn.p, drawn.s_bbox, drawn.o_bbox)
+        assert asked.s in SUBJECT_NAMES
+        assert asked.o in OBJECT_NAMES
+    for cue in ("height", "size", "room"):
         for number, item in sets[cue].items():
             assert item.triple_list[0].p == relations[number]
             assert pictures[item.img_id] != pictures[sets[AS_DRAWN][number].img_id]
+
+
+def test_no_scene_has_what_is_new_to_a_model():
+    assert {*SUBJECT_NAMES, *OBJECT_NAMES}.isdisjoint({*SUBJECTS, *OBJECTS})
+    assert {*DARK_WALLS, *DARK_FLOORS}.isdisjoint({*WALLS, *FLOORS})
 
 
 def test_a_cue_is_changed_in_no_scene_that_it_is_not_about():

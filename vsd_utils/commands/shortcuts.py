@@ -1,4 +1,4 @@
-"""Say what this checkout's models lean on: drawn scenes in which height, size or order of mention is changed.
+"""Say what this checkout's models lean on: drawn scenes with height, size, order of mention, names or room changed.
 
     vsd shortcuts                       # 1,008 scenes
     vsd shortcuts --scenes 252
@@ -18,7 +18,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import STUDY_REPORTS, WORK
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.data.photos import index_photos
-from vsd_utils.miniature.shortcuts import AS_DRAWN, RELATIONS_OF, write_scenes
+from vsd_utils.miniature.shortcuts import AS_DRAWN, OBJECT_NAMES, RELATIONS_OF, SUBJECT_NAMES, write_scenes
 from vsd_utils.report import figures, provenance, tables
 from vsd_utils.studies import asking, shortcuts
 
@@ -29,6 +29,8 @@ _CHANGES = {
     "the smaller one, as much so in either relation, so size told nothing",
     "order": "the same scene asked the other way round, with the inverse relation: the object's name comes first, and "
     "where boxes are drawn they change colours. In training small things come first always",
+    "names": "both things are called what no training scene has (" + ", ".join((*SUBJECT_NAMES, *OBJECT_NAMES)) + ")",
+    "room": "a dark wall and a dark floor, as no training scene has",
 }
 _WORK = "shortcuts"
 _SHOWN = ("in front of", "behind", "to the left of")  # relations of the scenes in the figure
@@ -64,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
         "pixels that the nearer one covers. One training run: how much seeds differ, it does not tell. After Why Far "
         "Looks Up (arXiv 2605.30161).",
         *(f"{cue}: {change}." for cue, change in _CHANGES.items()),
-        f"Drawn scenes, none of them in training: {given.scenes:,} of seed {given.seed}, on and in passed over.",
+        f"Drawn scenes, none of them in training: {given.scenes:,} of seed {given.seed}.",
         "The run that made the models: " + provenance.sentence(record, record["images"]["test"]),
     ]
     table = shortcuts.table(sets, hidden, AS_DRAWN, answers, given.seed)

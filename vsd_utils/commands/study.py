@@ -100,13 +100,18 @@ def _plan(study: Question, missing: Mapping[str, Run], given: argparse.Namespace
 
 def _make(study: Question, missing: Mapping[str, Run], engine: Engine) -> None:
     """Make the missing runs, one after another."""
+    from vsd_utils.miniature.places import tell_places  # it takes torch, which joining does without
+
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
     for number, one in enumerate(missing.values(), 1):
         print(f"study {study.name}: run {number} of {len(missing)}, {one.variant}, seed {one.seed}", file=sys.stderr)
         experiments.make(one)
-        with experiments.data_of(one) as folder:
-            run_scores.write_run(run_scores.score_run(one, folder, experiments.cost_of(one), engine))
+        params = cost.params_of(one)
+        tiny = params.base.source == "tiny"
+        with experiments.data_of(one, base=tiny) as folder:
+            record = run_scores.score_run(one, folder, experiments.cost_of(one), engine)
+            run_scores.write_run(record | ({"places": tell_places(folder, params)} if tiny else {}))
 
 
 def _join(study: Study | Multiverse, planned: list[Run]) -> None:
@@ -131,11 +136,12 @@ def _join_variants(study: Study, planned: list[Run], records: Records) -> None:
     ]
     differences = tables.difference_table(study, tables.differences(study, scores))
     costs = tables.cost_table(study, planned, records)
+    own_skill = sorted({record["places"]["definition"] for record in records.values() if "places" in record})
     line = _line(study, planned, records)
     for name, title, table, notes in (
         (study.name, "", tables.score_table(study, scores), [_MEAN, *_about(study, variants, study.scores)]),
         (f"{study.name}_differences", " Differences", differences, [_TEST.format(study.reference)]),
-        (f"{study.name}_cost", " Cost", costs, [_COST]),
+        (f"{study.name}_cost", " Cost", costs, [_COST, *own_skill]),
     ):
         report_tables.write(name, study.question + title, table, [*notes, line], STUDY_REPORTS)
     figures.save(figure.draw(study, scores), study.name, f"{study.question} {_MEAN} {line}", STUDY_REPORTS)

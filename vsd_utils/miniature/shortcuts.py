@@ -13,9 +13,12 @@ size        in front of, behind            the nearer of the two is drawn at 0.7
                                            the subject is the smaller one, as much so in either relation
 order       all but on and in              the same scene asked the other way round, with the inverse relation: the
                                            object's name and its box come first, which they never do in training
+names       all                            both things are called what no training scene has
+room        all                            a dark wall and a dark floor, as no training scene has
 ==========  =============================  ============================================================================
 
-On and in have no inverse among the nine.
+On and in have no inverse among the nine. Names and room are no shortcuts, for they tell nothing, in training either:
+a model that is worse with new ones has learned of those that it saw.
 """
 
 from dataclasses import replace
@@ -24,15 +27,25 @@ from typing import Final, NamedTuple
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing
-from vsd_utils.data.annotations import INVERSE, Item, Triple
+from vsd_utils.data.annotations import INVERSE, RELATIONS, Item, Triple
 from vsd_utils.miniature.occlusion import hidden_share
-from vsd_utils.miniature.scenes.pen import SceneBox
+from vsd_utils.miniature.scenes.pen import Colour, SceneBox
 from vsd_utils.miniature.scenes.scene import Scene, compose, render
 
 AS_DRAWN: Final = "as drawn"
 _DEPTH: Final = ("behind", "in front of")
-RELATIONS_OF: Final = {"height": _DEPTH, "size": _DEPTH, "order": tuple(INVERSE)}  # by cue
+RELATIONS_OF: Final = {  # by cue
+    "height": _DEPTH,
+    "size": _DEPTH,
+    "order": tuple(INVERSE),
+    "names": RELATIONS,
+    "room": RELATIONS,
+}
 _SMALLER: Final = 0.7
+SUBJECT_NAMES: Final = ("rocket", "penguin", "kettle", "trumpet", "turnip", "paint brush", "wine glass")
+OBJECT_NAMES: Final = ("barrel", "aquarium", "wardrobe", "sink", "fireplace", "piano stool")
+DARK_WALLS: Final[tuple[Colour, ...]] = ((58, 64, 84), (72, 54, 60), (50, 70, 62))
+DARK_FLOORS: Final[tuple[Colour, ...]] = ((46, 40, 38), (62, 58, 70))
 _SPLIT: Final = "shortcuts"  # draws other random numbers than the splits
 
 
@@ -79,11 +92,21 @@ def other_way_round(item: Item) -> Item:
     return item.model_copy(update={"triple_list": tuple(triples)})
 
 
-def write_scenes(folder: Path, count: int, seed: int) -> Scenes:
-    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and with each cue changed.
+def renamed(item: Item, number: int) -> Item:
+    """Call both things by names that no scene has, each scene ``number`` by others of them."""
+    s, o = SUBJECT_NAMES[number % len(SUBJECT_NAMES)], OBJECT_NAMES[number % len(OBJECT_NAMES)]
+    triples = tuple(triple.model_copy(update={"s": s, "o": o}) for triple in item.triple_list)
+    return item.model_copy(update={"triple_list": triples})
 
-    On and in are passed over: no change is about them.
-    """
+
+def darkened(scene: Scene, number: int) -> Scene:
+    """Paint wall and floor in colours that no scene has, each scene ``number`` in others of them."""
+    wall, floor = DARK_WALLS[number % len(DARK_WALLS)], DARK_FLOORS[number % len(DARK_FLOORS)]
+    return replace(scene, room=replace(scene.room, wall=wall, floor=floor))
+
+
+def write_scenes(folder: Path, count: int, seed: int) -> Scenes:
+    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and with each cue changed that they have."""
     cues = (AS_DRAWN, *RELATIONS_OF)
     found = Scenes({cue: {} for cue in cues}, {cue: {} for cue in cues})
 
@@ -93,8 +116,11 @@ def write_scenes(folder: Path, count: int, seed: int) -> Scenes:
 
     for number in range(count):
         scene = compose(seed, _SPLIT, number)
+        write(AS_DRAWN, number, scene)
+        write("names", number, scene)
+        found.items["names"][number] = renamed(found.items["names"][number], number)
+        write("room", number, darkened(scene, number))
         if scene.relation in INVERSE:
-            write(AS_DRAWN, number, scene)
             write("order", number, scene)
             found.items["order"][number] = other_way_round(found.items["order"][number])
         if scene.relation in _DEPTH:

@@ -17,7 +17,7 @@ _STAGES = {"describe": ("finetune", "describe"), "refine": ("finetune", "describ
 
 def needs_a_plan(run: Run) -> bool:
     """Tell whether a run's base model is a pretrained one; others are made here within minutes."""
-    return _params(run).base.source in ("hub", "folder")
+    return params_of(run).base.source in ("hub", "folder")
 
 
 def plan_table(runs: Sequence[Run], gpu: Gpu) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def plan_table(runs: Sequence[Run], gpu: Gpu) -> pd.DataFrame:
     rows = []
     work: dict[str, Workload] = {}  # by the conversations that a run makes of the data
     for run in runs:
-        params = _params(run)
+        params = params_of(run)
         conversations = params.convert.model_dump_json()
         costs = run_costs(params, work.get(conversations))
         work[conversations] = costs.work
@@ -54,5 +54,6 @@ def refuse_unfit(study: str, table: pd.DataFrame, gpu: Gpu) -> None:
         )
 
 
-def _params(run: Run) -> Params:
+def params_of(run: Run) -> Params:
+    """Compose the parameters of a run."""
     return Params.model_validate(compose(list(run.overrides)))

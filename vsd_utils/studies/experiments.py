@@ -55,15 +55,17 @@ def is_made(run: Run) -> bool:
 
 
 @contextmanager
-def data_of(run: Run) -> Iterator[Path]:
+def data_of(run: Run, *, base: bool = False) -> Iterator[Path]:
     """Give a folder with what a run left: ``dvc.lock``, annotations, answers and adapter, each below its own path.
+
+    With ``base`` the base model too.
 
     Raises ``VsdError`` where DVC's cache has it no more.
     """
     import dvc.api
     from dvc.exceptions import DvcException
 
-    wanted = ["dvc.lock", "data/annotations", "data/predictions", "models/adapter"]
+    wanted = ["dvc.lock", "data/annotations", "data/predictions", "models/adapter", *(["models/base"] if base else [])]
     with TemporaryDirectory() as folder:
         try:
             files = dvc.api.DVCFileSystem(str(ROOT), rev=run.experiment)

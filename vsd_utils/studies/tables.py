@@ -22,6 +22,7 @@ from vsd_utils.studies.run_scores import resampled
 
 Records = Mapping[str, Mapping[str, Any]]  # by digest, as run_scores.py writes them
 SIGNIFICANT = 0.05
+PLACES = "box edges told right, %"
 _NOTHING = 1e-3  # resampled scores are kept to three digits
 
 
@@ -145,7 +146,8 @@ def difference_table(study: Study, tested: Mapping[tuple[str, str], Difference])
 def cost_table(study: Study, runs: Sequence[Run], records: Records) -> pd.DataFrame:
     """Show by variant trained numbers, size of the adapter, and time and memory of each stage that its runs made.
 
-    Seconds are the mean over the runs that made the stage, empty where none did, and in the row of an untuned model.
+    And what fine-tuning left of the base model's own skill, where that was measured. Seconds are the mean over the runs
+    that made the stage, empty where none did, and in the row of an untuned model.
     """
     rows: dict[str, dict[str, str]] = {}
     stages = ["finetune", "describe", *(["refine"] if study.last_stage == "refine" else [])]
@@ -160,8 +162,11 @@ def cost_table(study: Study, runs: Sequence[Run], records: Records) -> pd.DataFr
             made = [record["cost"][stage] for record in own if stage in record["cost"]] if is_tuned else []
             row[f"{stage}, s"] = f"{np.mean([one['seconds'] for one in made]):.0f}" if made else ""
             row[f"{stage}, GiB"] = f"{max(one['peak_gib'] for one in made):.1f}" if made else ""
+        if all("places" in record for record in own):
+            left = [record["places"]["lora" if is_tuned else "base"] for record in own]
+            row[PLACES] = f"{np.mean(left):.1f}" + (f" ± {np.std(left, ddof=1):.1f}" if is_tuned else "")
         rows[variant] = row
-    return _frame(rows)
+    return _frame(rows).fillna("")
 
 
 def _shown(score: VariantScore | None) -> str:
