@@ -18,25 +18,31 @@ from vsd_utils.common.sections import Params
 from vsd_utils.data.photos import open_photo
 from vsd_utils.data.prompts import question
 from vsd_utils.finetune import adapter
-from vsd_utils.finetune.recipe import LORA_FIELDS, lora_config
+from vsd_utils.finetune.recipe import LORA_FIELDS, lora_config, whole_maps
 from vsd_utils.models import answering, vision_language
 from vsd_utils.models.checkpoint import Pointer, read_pointer, write_pointer
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["LoRA", "whole maps"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model and an adapter that changes its answers."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("export")
     base = write_base(root / "base", scale=1.0)
     finetune = Params.model_validate(compose(["profile=smoke"])).finetune.model_dump()
     lora = {name: value for name, value in finetune.items() if name in LORA_FIELDS}
-    model = get_peft_model(vision_language.load_model("float32", base=base), lora_config(**lora))
+    model, config = vision_language.load_model("float32", base=base), lora_config(**lora)
+    if request.param == "whole maps":
+        finetune["r"] = None
+        config = whole_maps(config, model)
+    model = get_peft_model(model, config)
     torch.manual_seed(1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
+            elif "modules_to_save" in name:
+                weight.add_(0.02 * torch.randn_like(weight))
     processor = vision_language.load_processor(base)
     adapter.save(
         model, processor, root / "adapter", read_pointer(base).model_dump(), finetune, {"Data": "six scenes"}, None
@@ -75,6 +81,8 @@ def test_the_folder_is_what_a_hub_wants(folder, tmp_path) -> None:
         "image-text-to-text",
     )
     assert "six scenes" in read.text
+    of_lora = "| r |" in (folder / "adapter" / "README.md").read_text()
+    assert ("with a LoRA adapter merged" in read.text, "lora" in read.data.tags) == (of_lora, of_lora)
     for path in (tmp_path / "merged").glob("*.json"):
         assert str(folder) not in path.read_text()
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "bfloat16"

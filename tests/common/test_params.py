@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from vsd_utils.common.errors import VsdError
@@ -192,6 +193,18 @@ def test_a_section_s_own_seed_is_its_seed_and_nobody_else_s(tmp_path) -> None:
     assert given("finetune", of_finetune, path)["seed"] == 7
     assert given("finetune", of_finetune | {"seed": 9}, path)["seed"] == 9  # what the pipeline, or a reader, gives
     assert given("refine", of_refine, path)["seed"] == 3  # null: the one outside the sections
+
+
+def test_whole_weights_are_asked_for_where_no_rank_is_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Params.model_validate(compose(["profile=paper_24gb", "finetune.r=null"]))
+    said = str(caught.value)
+    for found in ("finetune.quantization=none, not ", "finetune.dtype=float32, not bfloat16", "describe.quantization"):
+        assert found in said
+    whole = ["finetune.r=null", "finetune.dtype=float32"]
+    assert Params.model_validate(compose(["profile=paper", *whole])).finetune.r is None
+    with pytest.raises(ValidationError, match=r"finetune.accelerate_config=ddp, not fsdp2"):
+        Params.model_validate(compose(["profile=paper", *whole, "finetune.accelerate_config=fsdp2"]))
 
 
 def test_a_further_field_is_a_parameter_like_any_other(tmp_path) -> None:

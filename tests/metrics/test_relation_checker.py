@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics import english
-from vsd_utils.metrics.relation_checker import FROM_THE_OBJECT, statement, states_relation
+from vsd_utils.metrics.relation_checker import SAID_FROM_THE_OBJECT, statement, states_relation
 
 TEMPLATES = (
     "{s} {p} {o}.",
@@ -45,7 +45,7 @@ def test_templates_state_their_relation_and_no_other(subject, object, relation, 
     sentence = template.format(s=subject, p=relation, o=object)
     assert statement(sentence, subject, object).relations == {relation}
     swapped = statement(sentence, object, subject).relations
-    assert swapped == {other for other in RELATIONS if relation in FROM_THE_OBJECT[other]}
+    assert swapped == {other for other in RELATIONS if relation in SAID_FROM_THE_OBJECT[other]}
     assert states_relation(sentence.upper(), subject, object, relation)
 
 

@@ -28,7 +28,7 @@ _CARD = """\
 {metadata}
 ---
 
-# Visual spatial description: LLaVA-NeXT with a merged LoRA adapter
+# Visual spatial description: LLaVA-NeXT with {tuned} merged
 
 Names the spatial relation of two objects in an image and describes it in one or three sentences, after LLaVA-VSD
 (arXiv 2408.04957). The subject's box is drawn red on the image, the object's green. Merged in {dtype}; load it with
@@ -88,15 +88,17 @@ def export(
 
 def card(pointer: Pointer, dtype: Dtype, license_id: str, recipe: str) -> str:
     """Write the model card; its metadata name the base model where that is on the hub."""
+    full = "| r |" not in recipe  # the adapter's card has a rank where LoRA was used
     metadata = ModelCardData(
         license=license_id,
         base_model=pointer.name_or_path if pointer.source == "hub" else None,
         language="en",
         library_name="transformers",
         pipeline_tag="image-text-to-text",
-        tags=["visual-spatial-description", "llava-next", "lora"],
+        tags=["visual-spatial-description", "llava-next", *([] if full else ["lora"])],
     )
-    return _CARD.format(metadata=metadata.to_yaml(), dtype=dtype, recipe=recipe)
+    tuned = "whole tuned maps" if full else "a LoRA adapter"
+    return _CARD.format(metadata=metadata.to_yaml(), tuned=tuned, dtype=dtype, recipe=recipe)
 
 
 def _recipe(adapter: Path) -> str:

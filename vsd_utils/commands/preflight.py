@@ -103,21 +103,33 @@ def _keys(params: Params) -> list[str]:
 def _disk(params: Params) -> list[str]:
     weights = sum(2e9 * model.billions for model in (params.base, params.refiner) if model.source == "hub")
     pictures = PICTURE_BYTES * TRIPLES if params.fetch.photos else 0
-    needed, free = (weights + pictures) / 1e9, shutil.disk_usage(ROOT).free / 1e9
+    text = _language_model(params)
+    tuned = costs.SAVED_TRAINED_BYTES * text.trained(params.finetune.r) if text else 0
+    needed, free = (weights + pictures + tuned) / 1e9, shutil.disk_usage(ROOT).free / 1e9
     if needed <= free:
         return []
     return [
-        f"{ROOT}: {free:.0f} GB free, about {needed:.0f} GB needed for model weights and pictures with boxes. Make "
-        "room, or move the checkout to a larger disk"
+        f"{ROOT}: {free:.0f} GB free, about {needed:.0f} GB needed for model weights, checkpoints and pictures with "
+        "boxes. Make room, or move the checkout to a larger disk"
     ]
 
 
-def _gpu(params: Params) -> list[str]:
+def _language_model(params: Params) -> costs.Decoder | None:
+    """Read the sizes of a large base model's language model; None where they are not known here.
+
+    A folder that holds no model is another check's to complain of.
+    """
     if params.base.source in ("tiny", "small") or params.base.billions < 1:
-        return []
+        return None
     try:
-        text = costs.vision_language(costs.configuration(params.base.source, params.base.name)).decoder
-    except VsdError:  # a model whose size is not known here, or a folder that another line complains of
+        return costs.vision_language(costs.configuration(params.base.source, params.base.name)).decoder
+    except VsdError:
+        return None
+
+
+def _gpu(params: Params) -> list[str]:
+    text = _language_model(params)
+    if text is None:
         return []
     usual = usual_pictures(params.convert.task2_captions)
     made = batches(params.finetune, sum(usual), usual, params.finetune_seed)
@@ -126,11 +138,12 @@ def _gpu(params: Params) -> list[str]:
     found = _gpu_gib()
     if found >= needed:
         return []
+    quantised = "finetune.quantization=4bit" if params.finetune.r else "a rank, as in finetune.r=128"
     seen = f"the largest GPU has {found:.0f} GiB" if found else "no NVIDIA GPU was found"
     return [
         f"fine-tuning needs about {needed:.0f} GiB of GPU memory, {seen}. Set a smaller "
         "finetune.per_device_train_batch_size (with more finetune.gradient_accumulation_steps), "
-        "finetune.activation_checkpointing=true or finetune.quantization=4bit; vsd plan names what fits"
+        f"finetune.activation_checkpointing=true or {quantised}; vsd plan names what fits"
     ]
 
 

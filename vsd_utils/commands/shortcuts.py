@@ -29,7 +29,8 @@ _CHANGES = {
     "the smaller one, as much so in either relation, so size told nothing",
     "order": "the same scene asked the other way round, with the inverse relation: the object's name comes first, and "
     "where boxes are drawn they change colours. In training small things come first always",
-    "names": "both things are called what no training scene has (" + ", ".join((*SUBJECT_NAMES, *OBJECT_NAMES)) + ")",
+    "names": "both things are called what no training scene has, so only the boxes tell which things are meant: "
+    + ", ".join((*SUBJECT_NAMES, *OBJECT_NAMES)),
     "room": "a dark wall and a dark floor, as no training scene has",
 }
 _WORK = "shortcuts"

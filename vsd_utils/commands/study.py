@@ -17,11 +17,13 @@ refused where one does not fit. With --profile its tables are named after study 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from vsd_utils.commands.mend import mend
 from vsd_utils.commands.plan import this_gpu
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.paths import STUDY_REPORTS
+from vsd_utils.common.sections import Params
 from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.evaluate.sentence_scores import Engine
 from vsd_utils.planning import gpu_hours
@@ -100,18 +102,23 @@ def _plan(study: Question, missing: Mapping[str, Run], given: argparse.Namespace
 
 def _make(study: Question, missing: Mapping[str, Run], engine: Engine) -> None:
     """Make the missing runs, one after another."""
-    from vsd_utils.miniature.places import tell_places  # it takes torch, which joining does without
-
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
     for number, one in enumerate(missing.values(), 1):
         print(f"study {study.name}: run {number} of {len(missing)}, {one.variant}, seed {one.seed}", file=sys.stderr)
         experiments.make(one)
         params = cost.params_of(one)
-        tiny = params.base.source == "tiny"
-        with experiments.data_of(one, base=tiny) as folder:
+        # Of every trained model once, for a table that shows it: not of sixteen that differ in all, or in the refiner.
+        kept = isinstance(study, Study) and study.seed == "finetune.seed" and params.base.source == "tiny"
+        with experiments.data_of(one, base=kept) as folder:
             record = run_scores.score_run(one, folder, experiments.cost_of(one), engine)
-            run_scores.write_run(record | ({"places": tell_places(folder, params)} if tiny else {}))
+            run_scores.write_run(record | ({"places": _places(folder, params)} if kept else {}))
+
+
+def _places(folder: Path, params: Params) -> dict[str, float | str]:
+    from vsd_utils.miniature.places import tell_places  # it takes torch, which joining does without
+
+    return tell_places(folder, params)
 
 
 def _join(study: Study | Multiverse, planned: list[Run]) -> None:

@@ -159,7 +159,9 @@ class Convert(Section):
 
 
 class Finetune(Section):
-    """LoRA fine-tuning: fields of LoraConfig and SFTConfig, by their names there, and how the model is loaded.
+    """Fine-tuning with LoRA, or without a rank of whole maps, and how the model is loaded.
+
+    Its fields are LoraConfig's and SFTConfig's, by their names there.
 
     Any further field of the two classes can be given, but those that the stage sets itself.
     """
@@ -268,6 +270,25 @@ class Params(Section):
     describe: Describe
     refine: Refine
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _whole_weights_are_had(self) -> "Params":
+        wanted = {
+            "finetune": {"quantization": "none", "dtype": "float32", "accelerate_config": "ddp"},
+            "describe": {"quantization": "none"},
+        }
+        found = [
+            f"{section}.{name}={value}, not {getattr(getattr(self, section), name)}"
+            for section, values in wanted.items()
+            for name, value in values.items()
+            if getattr(getattr(self, section), name) != value
+        ]
+        if self.finetune.r is None and found:
+            raise ValueError(
+                f"finetune.r=null trains the weights themselves, for which they have to be whole in each process, in "
+                f"float32: set {'; '.join(found)}. Or give a rank"
+            )
+        return self
 
     @property
     def finetune_seed(self) -> int:

@@ -56,17 +56,18 @@ def converse(
         yield _conversation(sample.triple_id(0), 3, sample.triples[0], SENTENCE_BREAK.join(captions))
 
 
-def three_captions(sample: Sample, of: Literal["v1"] | None = None) -> tuple[str, str, str] | None:
+def three_captions(sample: Sample, third: Literal["v1"] | None = None) -> tuple[str, str, str] | None:
     """Choose the answer of task 3: bare phrase, "there is" sentence, VSDv2 sentence; None with fewer distinct captions.
 
     The order of forms is that of the one example in the figures of ``swordlidev/LLaVA-VSD``. Where an image has no
-    caption of a form, the nearest stands in its place. With ``of`` "v1" the third is one of VSDv1 as well, as for a
-    model that never sees VSDv2.
+    caption of a form, the nearest stands in its place. With ``third`` "v1" that is one of VSDv1 as well, as for a model
+    that is not fine-tuned on VSDv2; images with two captions of VSDv1 then have no conversation of task 3.
     """
-    # 1. The last sentence is the first VSDv2 caption; the other two are VSDv1 captions that differ from it.
-    last = [] if of == "v1" else [sample.captions_v2[0]]
-    v1_captions = [caption for caption in distinct(sample.captions_v1) if [caption.lower()] != [*map(str.lower, last)]]
-    if len(v1_captions) + len(last) < 3:
+    # 1. The last sentence is the first VSDv2 caption, else of VSDv1; the other two are VSDv1's and differ from it.
+    v1_captions = distinct(sample.captions_v1)
+    if third is None:
+        v1_captions = [caption for caption in v1_captions if caption.lower() != sample.captions_v2[0].lower()]
+    if len(v1_captions) < (2 if third is None else 3):
         return None
     # 2. The barest of these; of several the first.
     forms = [_form(caption) for caption in v1_captions]
@@ -75,8 +76,8 @@ def three_captions(sample: Sample, of: Literal["v1"] | None = None) -> tuple[str
     rest = [number for number in range(len(forms)) if number != barest]
     fullest = max(rest, key=lambda number: (forms[number], -number))
     # 4. Without VSDv2, the first of those that are left.
-    last = last or [v1_captions[number] for number in rest if number != fullest]
-    return v1_captions[barest], v1_captions[fullest], last[0]
+    last = sample.captions_v2[0] if third is None else next(v1_captions[n] for n in rest if n != fullest)
+    return v1_captions[barest], v1_captions[fullest], last
 
 
 def distinct(captions: Iterable[str]) -> list[str]:

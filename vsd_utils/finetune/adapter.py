@@ -1,4 +1,4 @@
-"""The LoRA adapter as an artifact: what it adapts, what it is saved with, and its model card."""
+"""The adapter as an artifact, of LoRA or whole maps: what it adapts, what it is saved with, and its model card."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import replacing_folder, write_text
 from vsd_utils.common.paths import BASE_MODEL, ROOT, user_path
 
+_OF_LORA = ("r", "lora_alpha", "lora_dropout")  # say nothing where maps are trained whole
 FROZEN = ("vision_tower", "multi_modal_projector", "embed_tokens", "lm_head")
 
 
@@ -86,6 +87,6 @@ def card(base: dict[str, Any], settings: dict[str, Any], outcome: dict[str, Any]
         "",
         "| parameter | value |",
         "| --- | --- |",
-        *(f"| {key} | {value} |" for key, value in settings.items()),
+        *(f"| {key} | {value} |" for key, value in settings.items() if not full or key not in _OF_LORA),
     ]
     return "\n".join(lines) + "\n"

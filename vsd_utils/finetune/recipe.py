@@ -31,7 +31,8 @@ LORA_FIELDS = frozenset(field.name for field in fields(LoraConfig))
 class Recipe(NamedTuple):
     """How the finetune stage trains, where it puts LoRA weights, and what its loss is a mean of (``loss.py``).
 
-    Without a rank (``full``) the weights themselves are trained, of the maps that LoRA would be put on.
+    Without a rank (``full``) the weights themselves are trained, of the maps that LoRA would be put on: what PEFT is
+    given is ``peft_config``, and not ``lora``.
     """
 
     training: SFTConfig
@@ -67,12 +68,10 @@ def finetune_recipe(values: Mapping[str, Any], folder: Path) -> Recipe:
 
 
 def _refuse_lora_fields(values: Mapping[str, Any]) -> None:
-    of_lora = sorted(LORA_FIELDS & values.keys() - {"r", "lora_alpha", "lora_dropout"})
-    quantized = [] if values["quantization"] == "none" else [f"quantization={values['quantization']}"]
-    if found := [*(f"{name}={values[name]!r}" for name in of_lora), *quantized]:
+    if found := sorted(LORA_FIELDS & values.keys() - {"r", "lora_alpha", "lora_dropout"}):
         raise VsdError(
-            f"finetune.r=null trains the weights themselves, so finetune.{found[0]} cannot be had with it. Leave that "
-            "out, or give a rank"
+            f"finetune.r=null trains the weights themselves, so LoRA's finetune.{found[0]}={values[found[0]]!r} cannot "
+            "be had with it. Leave that out, or give a rank"
         )
 
 

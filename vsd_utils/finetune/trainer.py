@@ -44,7 +44,7 @@ def make_trainer(
     name: str = "training",
     loss_reduction: str = "token",
 ) -> SFTTrainer:
-    """Make TRL's trainer for this model: of all its weights that require a gradient, or of ``lora`` alone.
+    """Make TRL's trainer for this model: of all its weights that require a gradient, or of what ``lora`` adds alone.
 
     ``loss_reduction`` says what the loss is a mean of (``loss.py``). Losses go to ``live`` if there is one; progress,
     under ``name``, to standard error.
@@ -71,7 +71,7 @@ def finetuner(model: Any, processor: Any, data: TrainerData, recipe: Recipe) -> 
     curves, live = Path(recipe.training.output_dir) / CURVES, None
     if recipe.training.process_index == 0:  # of several, one writes
         live = Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
-    trainer = make_trainer(
+    return make_trainer(
         model,
         processor,
         recipe.training,
@@ -81,11 +81,6 @@ def finetuner(model: Any, processor: Any, data: TrainerData, recipe: Recipe) -> 
         name="fine-tuning",
         loss_reduction=recipe.loss_reduction,
     )
-    if recipe.full:  # PEFT does so for LoRA: in bfloat16 the small steps of a late rate would be rounded away
-        for weight in trainer.model.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
-    return trainer
 
 
 def train_to_the_end(trainer: SFTTrainer) -> None:

@@ -40,7 +40,7 @@ class ValAnswers(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Ask the untuned model, for its LoRA weights change nothing yet; a resumed run has done so."""
+        """Ask the untuned model, for what is trained changes nothing yet; a resumed run has done so."""
         if state.global_step == 0:
             self._ask(args, state, model)
 

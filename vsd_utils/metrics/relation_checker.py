@@ -25,7 +25,7 @@ from vsd_utils.data.annotations import RELATIONS
 from vsd_utils.metrics import english
 
 # What "object ... subject" may say when "subject ... object" is the key; "in" has only verbs ("the box contains it").
-FROM_THE_OBJECT: Mapping[str, frozenset[str]] = {
+SAID_FROM_THE_OBJECT: Mapping[str, frozenset[str]] = {
     "on": frozenset({"under", "wears"}),
     "in": frozenset({"contains"}),
     "next to": frozenset({"next to"}),
@@ -275,7 +275,7 @@ def statement(sentence: str, subject: str, object_: str, *, head: bool = False) 
         direct.add("in")
     if english.same_name(subject, object_):
         swapped = set()
-    relations = frozenset(r for r in RELATIONS if r in direct or FROM_THE_OBJECT[r] & swapped)
+    relations = frozenset(r for r in RELATIONS if r in direct or SAID_FROM_THE_OBJECT[r] & swapped)
     return Statement(relations, None if relations else "no_relation")
 
 

@@ -23,7 +23,7 @@ from vsd_utils.common.errors import VsdError, listed
 from vsd_utils.data.annotations import RELATIONS, Item
 from vsd_utils.metrics import english
 from vsd_utils.metrics.measure import Array
-from vsd_utils.metrics.relation_checker import FROM_THE_OBJECT, unpunctuated
+from vsd_utils.metrics.relation_checker import SAID_FROM_THE_OBJECT, unpunctuated
 
 THRESHOLD = 0.5
 NONE = "none"
@@ -164,7 +164,7 @@ def train_checker(items: Sequence[Item], threshold: float = THRESHOLD) -> Learne
 
 def _when_exchanged(relation: str) -> list[tuple[str, float]]:
     """Say what a caption states when its names change roles, with shares: "the box is under" is half on, half above."""
-    inverse = [other for other in RELATIONS if relation in FROM_THE_OBJECT[other]]
+    inverse = [other for other in RELATIONS if relation in SAID_FROM_THE_OBJECT[other]]
     return [(other, 1 / len(inverse)) for other in inverse] or [(NONE, 1.0)]
 
 

@@ -13,12 +13,13 @@ size        in front of, behind            the nearer of the two is drawn at 0.7
                                            the subject is the smaller one, as much so in either relation
 order       all but on and in              the same scene asked the other way round, with the inverse relation: the
                                            object's name and its box come first, which they never do in training
-names       all                            both things are called what no training scene has
+names       all                            both things are called what no training scene has: only the boxes tell
+                                           which things are meant
 room        all                            a dark wall and a dark floor, as no training scene has
 ==========  =============================  ============================================================================
 
 On and in have no inverse among the nine. Names and room are no shortcuts, for they tell nothing, in training either:
-a model that is worse with new ones has learned of those that it saw.
+a model that is worse with new ones has learned something about those that it saw.
 """
 
 from dataclasses import replace
@@ -106,7 +107,7 @@ def darkened(scene: Scene, number: int) -> Scene:
 
 
 def write_scenes(folder: Path, count: int, seed: int) -> Scenes:
-    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn and with each cue changed that they have."""
+    """Draw the first ``count`` scenes of a seed below ``folder``, as drawn; again with each of their cues changed."""
     cues = (AS_DRAWN, *RELATIONS_OF)
     found = Scenes({cue: {} for cue in cues}, {cue: {} for cue in cues})
 

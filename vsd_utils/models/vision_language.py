@@ -25,8 +25,8 @@ NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 
 _UNFIT = (
-    "{folder}: {count} tensors do not fit the base model, {first} for one. Was the adapter trained on another model? "
-    "Train it again: dvc repro finetune"
+    "{folder}: of its tensors {count} do not fit the base model, {first} for one. Was the adapter trained on another "
+    "model? Train it again: dvc repro finetune"
 )
 
 
@@ -77,7 +77,7 @@ def outline(base: Path = BASE_MODEL) -> LlavaNextForConditionalGeneration:
 
 
 def load_adapter(model: LlavaNextForConditionalGeneration, folder: Path) -> PeftModel:
-    """Put a saved LoRA adapter on the base model, unmerged (merging into quantised weights changes the answers).
+    """Put a saved adapter on the base model, unmerged (merging into quantised weights changes the answers).
 
     Raises ``VsdError`` where the folder holds no adapter, or one whose tensors do not fit the model: the library only
     warns, and answers as if untuned.

@@ -1,9 +1,9 @@
 """Work out what a model costs before it is loaded: weights, image tokens, floating-point operations, memory.
 
 Arithmetic on configurations alone. Operations are counted as is usual: a linear map of n weights takes 2 n a token
-forward and 2 n backward to its input; LoRA's own weights 2 forward and 4 backward; causal attention over T tokens
-2 T^2 h a layer of width h forward, and 2.5 times that backward. A test compares the number of weights with that of the
-real model on the meta device.
+forward, 2 n backward to its input, and 2 n more where it is trained itself; LoRA's own weights 2 forward and 4
+backward; causal attention over T tokens 2 T^2 h a layer of width h forward, and 2.5 times that backward. A test
+compares the number of weights with that of the real model on the meta device.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,10 @@ from vsd_utils.common.paths import user_path
 from vsd_utils.common.sections import Base, Finetune
 
 CONFIGURATIONS = Path(__file__).with_name("configurations")
-BYTES_PER_WEIGHT = {"none": 2, "8bit": 1, "4bit": 0.55}  # in bfloat16; 4-bit with its scales
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "8bit": 1, "4bit": 0.55}  # 4-bit with its scales
 TRAINED_BYTES = 16  # weight, gradient and Adam's two moments of a weight that is trained, in float32
+AUTOCAST_BYTES = 2  # of a float32 map's copy in bfloat16, which is kept until its gradient is there
+SAVED_TRAINED_BYTES = 4 + 2 * 12  # on disk: the adapter, and two checkpoints with Adam's moments
 # Of one token in one layer of width h, without recomputation, in bytes: 40 h, from the tensors that backward needs. A
 # count by hand, right to about two fifths.
 SAVED_BYTES = 40
@@ -161,9 +163,9 @@ def _attention(text: Decoder, tokens: float, before: float) -> float:
     return 2 * tokens * (tokens + 2 * before) * text.hidden * text.layers
 
 
-def weight_bytes(billions: float, quantization: str) -> float:
-    """Count the bytes of a model's weights, in bfloat16 or quantised."""
-    return billions * 1e9 * BYTES_PER_WEIGHT[quantization]
+def weight_bytes(billions: float, quantization: str, dtype: str) -> float:
+    """Count the bytes of a model's weights, in ``dtype`` or quantised."""
+    return billions * 1e9 * BYTES_PER_WEIGHT[dtype if quantization == "none" else quantization]
 
 
 def finetune_bytes(text: Decoder, base: Base, settings: Finetune, tokens: float) -> float:
@@ -173,9 +175,11 @@ def finetune_bytes(text: Decoder, base: Base, settings: Finetune, tokens: float)
     batch the activations: recomputed, each layer's input and one layer in full, else all that backward needs; and the
     logits of all tokens.
     """
-    adapter = TRAINED_BYTES * text.trained(settings.r)
+    trained = TRAINED_BYTES * text.trained(settings.r)
+    if settings.r is None and settings.bf16:
+        trained += AUTOCAST_BYTES * text.linear
     layer = SAVED_BYTES * text.hidden
     recomputed = 2 * text.hidden * text.layers + layer
     kept = recomputed if settings.activation_checkpointing else layer * text.layers
     batch = tokens * (kept + LOGIT_BYTES * text.vocabulary)
-    return weight_bytes(base.billions, settings.quantization) + adapter + batch
+    return weight_bytes(base.billions, settings.quantization, settings.dtype) + trained + batch

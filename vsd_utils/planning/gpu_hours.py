@@ -93,6 +93,8 @@ def remedy(params: Params, work: Workload, stage: str, gpu: Gpu) -> str | None:
     for group in _finetune_changes(params.finetune) if stage == "finetune" else _CHANGES[stage]:
         fitting: list[tuple[float, Change]] = []
         for change in group:
+            if params.finetune.r is None and "quantization" in change and stage != "refine":
+                continue  # whole weights are trained, and quantised ones are not whole
             costs = run_costs(params.model_copy(update={stage: section.model_copy(update=change)}), work)
             if stage not in too_large(costs, gpu):
                 fitting.append((costs.stages[stage].operations, change))

@@ -14,7 +14,7 @@ from vsd_utils.data.token_counts import best_grid, image_tokens
 from vsd_utils.models.checkpoint import NAME, read_pointer
 from vsd_utils.planning import costs
 from vsd_utils.planning.batches import Batches, batches
-from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES
+from vsd_utils.planning.costs import PHOTO_BYTES, PICTURE_BYTES, SAVED_TRAINED_BYTES
 from vsd_utils.planning.workload import Workload, workload
 
 SYSTEMS = 3  # that describe asks: base, adapter, adapter with blank images
@@ -115,7 +115,7 @@ def _finetune(inputs: _Inputs) -> tuple[Stage, list[Number]]:
         behind = work.text_tokens[task] - work.text_before
         tokens += passes * count * behind
         operations += passes * count * costs.training_operations(inputs.model, behind, 0, r, recomputed, before)
-    # 3. Frozen weights, LoRA's with optimizer, and one batch's activations.
+    # 3. The base model's weights, those that are trained with optimizer, and one batch's activations.
     most = made.most_tokens(max(inputs.image_tokens), work.text_before, max(work.text_tokens.values()))
     memory = costs.finetune_bytes(inputs.model.decoder, inputs.params.base, settings, most)
     return Stage(operations, 0.0, memory), [
@@ -163,7 +163,7 @@ def _token_numbers(inputs: _Inputs, tokens: float, passes: float) -> list[Number
 
 def _describe(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     settings, text, work = inputs.params.describe, inputs.model.decoder, inputs.work
-    weights = costs.weight_bytes(inputs.params.base.billions, settings.quantization)
+    weights = costs.weight_bytes(inputs.params.base.billions, settings.quantization, settings.dtype)
     share = min(1.0, settings.limit / work.images["test"]) if settings.limit else 1.0
     # A picture, one for each triple, is read once for all its questions; what follows it, once for each.
     of_picture = costs.generation_operations(text, inputs.prefix, 0)
@@ -189,7 +189,7 @@ def _refine(inputs: _Inputs) -> tuple[Stage, list[Number]]:
     if refiner.source == "package":
         return Stage(0.0, 0.0, 0.0), []
     text = costs.decoder(costs.configuration(refiner.source, refiner.name))
-    weights = costs.weight_bytes(refiner.billions, settings.quantization)
+    weights = costs.weight_bytes(refiner.billions, settings.quantization, settings.dtype)
     asked, written = REFINE_TOKENS[settings.prompt]
     chats = min(settings.items or images, images) * (1 if settings.prompt == "set" else 3)
     rewrites, at_once = chats * settings.candidates, settings.batch_size * settings.candidates
@@ -223,10 +223,12 @@ def _disk_numbers(inputs: _Inputs) -> list[Number]:
     photos = sum(work.images.values()) * PHOTO_BYTES
     pictures = sum(work.triples.values()) * PICTURE_BYTES
     weights = sum(2e9 * model.billions for model in (params.base, params.refiner) if model.source == "hub")
+    tuned = SAVED_TRAINED_BYTES * inputs.model.decoder.trained(params.finetune.r)
     return [
         Number("disk: photos", photos / 1e9, "GB", f"estimate: {PHOTO_BYTES / 1e3:.0f} kB a photo"),
         Number("disk: pictures with boxes", pictures / 1e9, "GB", f"estimate: {PICTURE_BYTES / 1e3:.0f} kB a picture"),
         Number("disk: weights of both models", weights / 1e9, "GB", "arithmetic: two bytes a weight"),
+        Number("disk: adapter and checkpoints", tuned / 1e9, "GB", f"arithmetic: {SAVED_TRAINED_BYTES} bytes a weight"),
     ]
 
 

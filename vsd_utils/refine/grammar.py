@@ -7,18 +7,11 @@ both stay grammatical with names in the plural.
 from collections.abc import Mapping
 from typing import Any
 
+from vsd_utils.data.annotations import INVERSE
+
 # The same relation, said of the object: "the box is under the ball" for "the ball is on the box". "in" has none that is
 # one preposition.
-FROM_THE_OBJECT = {
-    "on": "under",
-    "under": "above",
-    "above": "under",
-    "next to": "next to",
-    "behind": "in front of",
-    "in front of": "behind",
-    "to the left of": "to the right of",
-    "to the right of": "to the left of",
-}
+FROM_THE_OBJECT = {"on": "under", **INVERSE}
 _FORMS = (
     "The {s} can be seen {p} the {o}.",
     "{P} the {o} can be found the {s}.",

@@ -10,7 +10,7 @@ images, and all are resampled alike, so differences of their resampled scores ar
                           bootstrap resample is: float16, in base64
     cost                  by stage seconds and largest memory in GiB, of those that were run for this run here
     adapter               trained numbers, and bytes of their file
-    places                by system, of a tiny base model: share of box edges told right (``miniature/places.py``)
+    places                of a tiny base model: by system the share of box edges told right, and the "definition"
 """
 
 import base64
