@@ -98,7 +98,7 @@ def measure(params: Params, shrunk: bool, folder: Path) -> dict[str, Any]:
     data = trainer_data({"train": rows, "val": rows[:1]}, folder, processor, values)._replace(val=None)
     assert settings.packing == SHARED_IMAGE  # what is counted below is of packs
     use_shared_image_attention(model)
-    trainer = make_trainer(model, processor, recipe.training, data, lora=recipe.lora)
+    trainer = make_trainer(model, processor, recipe.training, data, lora=recipe.peft_config(model))
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
