@@ -14,6 +14,7 @@ from vsd_utils.common.params import load
 from vsd_utils.common.paths import user_path
 from vsd_utils.common.profiles import compose, overrides
 from vsd_utils.common.sections import Params
+from vsd_utils.data import dataset_info
 from vsd_utils.models.checkpoint import Pointer, location, write_pointer
 
 FOLDERS = [
@@ -44,6 +45,17 @@ def test_the_home_folder_and_the_checkout(tmp_path, monkeypatch) -> None:
     # A temporary copy of a checkout, as `dvc exp run --temp` makes it, looks where the checkout itself does.
     monkeypatch.setattr(paths, "ROOT", tmp_path / "project/.dvc/tmp/exps/tmp1234")
     assert user_path("../vsd") == tmp_path / "project/../vsd"
+
+
+def test_drawn_scenes_are_a_copys_own_and_photos_the_users(tmp_path, monkeypatch) -> None:
+    copy = tmp_path / "project/.dvc/tmp/exps/tmp1234"
+    monkeypatch.setattr(paths, "ROOT", copy)
+    monkeypatch.setattr(dataset_info, "ROOT", copy)
+    # Of another seed, say: the checkout's own pictures would be silently wrong.
+    assert dataset_info.photo_folder({"source": "scenes", "photos": "data/images"}) == copy / "data/images"
+    photos = dataset_info.photo_folder({"source": "folder", "photos": "sources/photos"})
+    assert photos == tmp_path / "project/sources/photos"
+    assert dataset_info.photo_folder({"source": "folder", "photos": None}) is None
 
 
 def test_a_models_folder_is_found_from_wherever_its_pointer_lies(tmp_path, monkeypatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vsd_utils.common.files import read_json
-from vsd_utils.common.paths import ANNOTATIONS
+from vsd_utils.common.paths import ANNOTATIONS, ROOT, user_path
 
 SOURCE = "source.json"
 LEFT_OUT = "left_out.json"
@@ -20,6 +20,17 @@ def read(root: Path = ANNOTATIONS) -> dict[str, Any]:
     """
     record: dict[str, Any] = read_json(root / SOURCE)
     return record
+
+
+def photo_folder(record: dict[str, Any]) -> Path | None:
+    """Find the pictures that the boxes are drawn on; None for boxes on an empty canvas.
+
+    Rendered scenes are this run's own: in one of DVC's temporary copies of a checkout they are the copy's, while a
+    user's folder of photos is found from the checkout.
+    """
+    if record["source"] == "scenes":
+        return ROOT / str(record["photos"])
+    return user_path(record["photos"]) if record["photos"] else None
 
 
 def left_out(root: Path = ANNOTATIONS) -> list[str]:
