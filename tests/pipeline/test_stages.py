@@ -188,7 +188,8 @@ class Recorder:
 
 def test_the_preflight_depends_on_what_it_reads_and_nobody_else_does() -> None:
     read: set[str] = set()
-    preflight.problems(Recorder(Params.model_validate(compose(["profile=paper"])), read))
+    for whole in ([], ["finetune.r=null", "finetune.dtype=float32"]):
+        preflight.problems(Recorder(Params.model_validate(compose(["profile=paper", *whole])), read))
     local = {"base": {"source": "folder", "name": "x"}, "refiner": {"source": "folder", "name": "y"}}
     content = compose(["profile=mini"])
     for section, changes in local.items():
