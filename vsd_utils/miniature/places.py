@@ -30,7 +30,7 @@ EDGES_RIGHT = (
 )
 _BOX = re.compile(r"(\d+) to (\d+), (\d+) to (\d+)")
 _AT_ONCE = 32
-_NEW_TOKENS = 64  # the longest of such answers has 50
+_NEW_TOKENS = 64  # the boxes come first in an answer, and what follows them is not scored
 
 
 def edges_right(answer: str, boxes: np.ndarray) -> float:
