@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from kill_chains import Stage
 from PIL import Image
@@ -221,6 +222,42 @@ def test_a_source_notebook_runs_by_hand_with_the_current_parameters(project: Pro
     )
     assert "rendered scenes" in text
     assert "Running stage" not in project.run("dvc", "repro")
+
+
+STUDY = """
+question: Does one step teach anything?
+profile: smoke
+last_stage: describe
+seed: finetune.seed
+seeds: [0, 1, 2]
+overrides: [finetune.max_steps=1]
+variants: {tuned: {}, untuned: {system: base}}
+reference: untuned
+scores: [task1.accuracy, task2.bleu4]
+follows: ""
+does_not_follow: ""
+"""
+
+
+def test_a_study_is_made_by_dvc_beside_the_checkout_and_only_once(project: Project, tmp_path: Path) -> None:
+    copy = project.copy(tmp_path / "with a study")
+    (copy.folder / "studies/one_step.yaml").write_text(STUDY)
+    as_it_was = copy.digests(*RESULTS, "params.yaml", "dvc.lock")
+    made = copy.run("python", "-m", "vsd_utils", "study", "one_step")
+    # What the runs have in common with the checkout's comes out of the cache.
+    assert stages(made) == ["provenance", "finetune", "describe"] + ["finetune", "describe"] * 2
+    # An untuned model says what it said in the checkout, whatever the seed: the same score, and no spread.
+    base = copy.json("reports/metrics.json")["systems"]["base"]["task1"]["accuracy"]
+    accuracy = pd.read_csv(copy.folder / "reports/studies/one_step.csv", comment="#", index_col=0)["task1.accuracy"]
+    assert list(accuracy.index) == ["tuned", "untuned"]
+    assert accuracy["untuned"].startswith(f"{base:.1f} [")
+    assert accuracy["untuned"].endswith("± 0.0")
+    experiments = copy.run("dvc", "exp", "list", "--name-only").split()
+    assert sorted(name.rsplit("-", 1)[0] for name in experiments) == [f"one-step-tuned-{seed}" for seed in range(3)]
+    assert "Running stage" not in copy.run("python", "-m", "vsd_utils", "study", "one_step")
+    after = copy.digests(*RESULTS, "params.yaml", "dvc.lock")
+    assert {name: after[name] for name in as_it_was} == as_it_was
+    assert all(name.startswith("reports/studies/") for name in after.keys() - as_it_was.keys())
 
 
 # Here and not in a file of its own, because a file runs in one process and this needs the pipeline's first half too.
