@@ -13,7 +13,7 @@ from PIL import Image
 from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
-from vsd_utils.common.files import read_jsonl, write_json
+from vsd_utils.common.files import read_jsonl, write_json, write_jsonl
 from vsd_utils.report.systems import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
@@ -120,6 +120,22 @@ def test_scenes_without_a_cue_are_asked_about(project: Project) -> None:
     assert project.digests(*RESULTS[1:]) == before
     for path in (project.folder / "reports/studies").glob("shortcuts_smoke*"):
         path.unlink()
+
+
+def test_hard_scenes_are_scored_of_one_run_and_not_of_two(project: Project, tmp_path: Path) -> None:
+    copy = project.copy(tmp_path / "subsets")
+    copy.run("python", "-m", "vsd_utils", "subsets")
+    rows = (copy.folder / "reports/studies/subsets_smoke.csv").read_text()
+    assert [line.split(",")[:3] for line in rows.splitlines() if line.startswith("all,lora,")] == [["all", "lora", "9"]]
+    # As after `dvc repro --single-item describe`: other answers than those that were scored.
+    path = copy.folder / "data/predictions/lora.jsonl"
+    answers = read_jsonl(path)
+    answers[0]["sentences"] = ["on" if answers[0]["sentences"] != ["on"] else "under"]
+    path.unlink()
+    write_jsonl(path, answers)
+    said = copy.run("python", "-m", "vsd_utils", "subsets", fails=True)
+    assert "data/submissions/lora/task1-2.json: not the answers of " in said
+    assert "Traceback" not in said
 
 
 def test_what_was_made_names_no_folder_of_this_machine(project: Project) -> None:

@@ -9,20 +9,23 @@ Writes ``reports/studies/subsets_<profile>`` or ``reports/studies/subsets_<split
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from vsd_utils.common import params
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_jsonl, sha256
 from vsd_utils.common.paths import PREDICTIONS, STUDY_REPORTS, SUBMISSIONS, annotation_file, user_path
 from vsd_utils.data import samples
-from vsd_utils.data.annotations import SPLITS, load_items
+from vsd_utils.data.annotations import SPLITS, Item, load_items
 from vsd_utils.data.subsets import SUBSETS
 from vsd_utils.evaluate import subset_scores
 from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.evaluate.references import load_references
 from vsd_utils.evaluate.scores import score_systems, submission_in
 from vsd_utils.evaluate.sentence_scores import Engine
+from vsd_utils.evaluate.submissions import export_submission
 from vsd_utils.miniature import occlusion
 from vsd_utils.report import provenance, tables
 from vsd_utils.report.systems import SYSTEMS
@@ -78,11 +81,27 @@ def _by_occlusion(images: Iterable[str]) -> dict[str, set[str]]:
     return {subset: {name for name, number in number_of.items() if number in its} for subset, its in sorted_.items()}
 
 
+def _refuse_other_answers(systems: Iterable[str], items: Sequence[Item]) -> None:
+    """Raise ``VsdError`` where predictions, of which the confidence is, are not those that the submissions hold."""
+    with TemporaryDirectory() as folder:
+        for name in systems:
+            rows = read_jsonl(PREDICTIONS / f"{name}.jsonl")
+            answered = {row["img_id"] for row in rows}
+            for path in export_submission(rows, [item for item in items if item.img_id in answered], Path(folder)):
+                scored = SUBMISSIONS / name / path.name
+                if not scored.is_file() or path.read_bytes() != scored.read_bytes():
+                    raise VsdError(
+                        f"{scored}: not the answers of {PREDICTIONS / name}.jsonl, which are of another run. "
+                        "`dvc repro` brings all stages up to date"
+                    )
+
+
 def _systems(given: argparse.Namespace) -> str:
     submissions = {name: submission_in(SUBMISSIONS / name) for name in SYSTEMS if (SUBMISSIONS / name).is_dir()}
     if "lora" not in submissions:
         raise VsdError(f"{SUBMISSIONS}: no answers of a run. `dvc repro` makes them; --annotations needs none")
     references = load_references(annotation_file(1, "test"), annotation_file(2, "test"))
+    _refuse_other_answers(_answering(submissions), references.items[1])
     engine = Engine(heap_gb=given.heap_gb)
     systems = score_systems(submissions, references, engine=engine, resamples=2, only_predicted=True).systems
     whole = {name: one for name, one in systems.items() if one.images == systems["lora"].images}
