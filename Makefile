@@ -28,7 +28,7 @@ test-rehearsal: .git .venv/ready  ## run the paper's rehearsal on real photos, w
 	pytest -m rehearsal
 
 studies: .git .venv/ready  ## make the runs that studies/ asks for and that are not there, and join them into tables
-	vsd study --all
+	vsd study --all --jobs 2
 
 lint: .venv/ready  ## ruff, mypy, and the order of the layers
 	ruff check .

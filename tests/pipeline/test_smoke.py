@@ -13,7 +13,7 @@ from PIL import Image
 from project import Project
 
 from vsd_utils.commands.run_notebook import SOURCES
-from vsd_utils.common.files import read_jsonl, write_json, write_jsonl
+from vsd_utils.common.files import read_json, read_jsonl, write_json, write_jsonl
 from vsd_utils.report.systems import SYSTEMS
 
 RESULTS = ("reports", "data/predictions", "data/refined", "data/scores", "models/adapter")
@@ -259,9 +259,10 @@ def test_a_study_is_made_by_dvc_beside_the_checkout_and_only_once(project: Proje
     copy = project.copy(tmp_path / "with a study")
     (copy.folder / "studies/one_step.yaml").write_text(STUDY)
     as_it_was = copy.digests(*RESULTS, "params.yaml", "dvc.lock")
-    made = copy.run("python", "-m", "vsd_utils", "study", "one_step")
+    copy.run("python", "-m", "vsd_utils", "study", "one_step", "--jobs", "2")
     # What the runs have in common with the checkout's comes out of the cache.
-    assert stages(made) == ["preflight", "finetune", "describe"] * 3
+    logs = [path.read_text() for path in sorted((copy.folder / "work/studies").glob("one_step-*.log"))]
+    assert [stages(said) for said in logs] == [["preflight", "finetune", "describe"]] * 3
     # An untuned model says what it said in the checkout, and has no spread over seeds, of which it knows none.
     base = copy.json("reports/metrics.json")["systems"]["base"]["task1"]["accuracy"]
     accuracy = pd.read_csv(copy.folder / "reports/studies/one_step.csv", comment="#", index_col=0)["task1.accuracy"]
@@ -272,6 +273,12 @@ def test_a_study_is_made_by_dvc_beside_the_checkout_and_only_once(project: Proje
     of_the_study = sorted(name.rsplit("-", 1)[0] for name in experiments if name.startswith("one_step"))
     assert of_the_study == [f"one_step-tuned-{seed}" for seed in range(3)]
     assert "Running stage" not in copy.run("python", "-m", "vsd_utils", "study", "one_step")
+    # Where the scores of a run are gone, DVC remembers its answers, and they are scored alike.
+    runs = sorted((copy.folder / "reports/studies/runs").glob("*.json"), key=lambda path: path.stat().st_mtime)[-3:]
+    first = read_json(runs[0])
+    runs[0].unlink()
+    assert "Running stage" not in copy.run("python", "-m", "vsd_utils", "study", "one_step")
+    assert {**read_json(runs[0]), "cost": {}} == {**first, "cost": {}}
     after = copy.digests(*RESULTS, "params.yaml", "dvc.lock")
     assert {name: after[name] for name in as_it_was} == as_it_was
     assert all(name.startswith("reports/studies/") for name in after.keys() - as_it_was.keys())

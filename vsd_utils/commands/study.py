@@ -6,9 +6,10 @@
     vsd study adapters --profile paper --plan --gpu H100        # with another profile; only say what it takes
 
 A study is a file in studies/ (``vsd_utils/studies/plan.py`` says what is in it). Each run is an experiment of DVC in a
-copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once.
-Killed, it goes on with the run that it was making, the stage under way from its start. The scores of a run lie in
-reports/studies/runs, by a digest of its parameters: what is there is not made again until it is deleted.
+copy of the checkout, which keeps params.yaml, data and report as they are; stages that runs share are made once. With
+--jobs 2 two runs are made at a time, and what DVC says of each is in work/studies. Killed, it goes on with the runs
+that it was making, the stage under way from its start. The scores of a run lie in reports/studies/runs, by a digest of
+its parameters: what is there is not made again until it is deleted.
 
 Runs of a pretrained base model are planned first: what they take on this machine's GPU is shown, and the study is
 refused where one does not fit. With --profile its tables are named after study and profile.
@@ -17,7 +18,9 @@ refused where one does not fit. With --profile its tables are named after study 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 
 from vsd_utils.commands.mend import mend
 from vsd_utils.commands.plan import this_gpu
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="the study's file in studies/, without .yaml")
     parser.add_argument("--all", action="store_true", help="every study")
     parser.add_argument("--join", action="store_true", help="make no run, only the tables of those that are there")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
     parser.add_argument("--profile", metavar="NAME", help="in place of the study's own")
     parser.add_argument("--plan", action="store_true", help="make no run, say what those that are missing take")
     parser.add_argument(
@@ -53,6 +57,8 @@ def run(given: argparse.Namespace) -> int:
     """Make, join, say where the tables are."""
     if bool(given.name) == given.all:
         raise VsdError(f"name a study, or --all for every one: {', '.join(study_names())}")
+    if given.jobs < 1:
+        raise VsdError(f"--jobs {given.jobs}: expected 1 at least")
     for name in study_names() if given.all else [given.name]:
         study = read_study(name, profile=given.profile)
         planned = runs_of(study)
@@ -62,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
         if given.plan:
             continue
         if not given.join:
-            _make(study, missing, Engine(heap_gb=given.heap_gb))
+            _make(study, missing, Engine(heap_gb=given.heap_gb), given.jobs)
         _join(study, planned)
     return 0
 
@@ -100,19 +106,43 @@ def _plan(study: Question, missing: Mapping[str, Run], given: argparse.Namespace
     cost.refuse_unfit(study.name, table, gpu)
 
 
-def _make(study: Question, missing: Mapping[str, Run], engine: Engine) -> None:
-    """Make the missing runs, one after another."""
+def _make(study: Question, missing: Mapping[str, Run], engine: Engine, jobs: int) -> None:
+    """Make the missing runs, ``jobs`` at a time, and score each as it ends.
+
+    Where one fails, no further is begun, and those under way are made and scored before its error is raised.
+    """
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
-    for number, one in enumerate(missing.values(), 1):
+    if jobs > 1 and (large := [one for one in missing.values() if cost.needs_a_plan(one)]):
+        raise VsdError(f"study {study.name}: --jobs {jobs}, and {large[0].variant!r} has a GPU to itself; leave it out")
+
+    scoring = Lock()
+
+    def make(number: int, one: Run) -> None:
         print(f"study {study.name}: run {number} of {len(missing)}, {one.variant}, seed {one.seed}", file=sys.stderr)
-        experiments.make(one)
-        params = cost.params_of(one)
-        # Of every trained model once, for a table that shows it: not of sixteen that differ in all, or in the refiner.
-        kept = isinstance(study, Study) and study.seed == "finetune.seed" and params.base.source == "tiny"
-        with experiments.data_of(one, base=kept) as folder:
-            record = run_scores.score_run(one, folder, experiments.cost_of(one), engine)
-            run_scores.write_run(record | ({"places": _places(folder, params)} if kept else {}))
+        experiments.make(one, jobs)
+        with scoring:
+            _score(study, one, engine)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        under_way = [pool.submit(make, number, one) for number, one in enumerate(missing.values(), 1)]
+        try:
+            for ended in as_completed(under_way):
+                ended.result()
+        except BaseException:  # an interrupt too
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _score(study: Question, one: Run, engine: Engine) -> None:
+    params = cost.params_of(one)
+    # Of every trained model once, for a table that shows it: not of sixteen that differ in all, or in the refiner.
+    kept = isinstance(study, Study) and study.seed == "finetune.seed" and params.base.source == "tiny"
+    with experiments.data_of(one, base=kept) as folder:
+        record = run_scores.score_run(one, folder, experiments.cost_of(one), engine)
+        record |= {"places": _places(folder, params)} if kept else {}
+    with experiments.STARTING:  # a run that begins puts aside what is new in the checkout
+        run_scores.write_run(record)
 
 
 def _places(folder: Path, params: Params) -> dict[str, float | str]:

@@ -1,4 +1,4 @@
-"""Ask this checkout's models task 1 about images that are none of its test images.
+"""Ask a run's models, this checkout's or a study's, task 1 about images that are none of its test images.
 
 Nothing is trained. The base model, the adapter, and the adapter before blank images answer, as section describe of
 params.yaml says. What is unfinished when killed is gone on with.
@@ -23,6 +23,22 @@ from vsd_utils.models.loading import limit_threads
 from vsd_utils.report.systems import SYSTEMS
 
 
+class Models(NamedTuple):
+    """Say where the models lie, and the conversations that the adapter was trained on: in this checkout."""
+
+    base: Path = BASE_MODEL
+    adapter: Path = ADAPTER
+    conversations: Path = CONVERSATIONS
+
+
+def models_in(folder: Path) -> Models:
+    """Say where the models lie in the folder of a study's run (``experiments.data_of``)."""
+    return Models(folder / "models" / "base", folder / "models" / "adapter", folder / "data" / "conversations")
+
+
+_OWN = Models()
+
+
 class Asked(NamedTuple):
     """Hold what models answered: of every pair, image by image, each system's relation and the picture it was shown.
 
@@ -44,12 +60,12 @@ def check_models() -> None:
         raise VsdError(f"{ADAPTER if PROVENANCE.is_file() else PROVENANCE}: is not there. `dvc repro` makes it")
 
 
-def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: Params) -> Asked:
+def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: Params, models: Models = _OWN) -> Asked:
     """Ask about every pair of ``items``, boxes drawn on the photos, or on an empty canvas without ``photos``.
 
-    Unfinished work is kept under ``name``.
+    ``settings`` are those of the run that made the ``models``. Unfinished work is kept under ``name``.
     """
-    p, system_prompt = settings.describe, read_json(CONVERSATIONS / "statistics.json")["system_prompt"]
+    p, system_prompt = settings.describe, read_json(models.conversations / "statistics.json")["system_prompt"]
     asking = answering.Settings(
         batch_size=p.batch_size,
         max_new_tokens=p.max_new_tokens,
@@ -59,16 +75,18 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
     )
     # 1. A picture for each pair.
     what = [asking.model_dump(), settings.convert.model_dump(), [item.model_dump(mode="json") for item in items]]
-    place = [p.dtype, p.quantization, photos and str(photos.folder), read_pointer(BASE_MODEL).model_dump()]
-    work = unfinished_folder(name, [what, place], ADAPTER)
+    place = [p.dtype, p.quantization, photos and str(photos.folder), read_pointer(models.base).model_dump()]
+    work = unfinished_folder(name, [what, place], models.adapter)
     pictures = work / "pictures"
-    drawn = samples.build((Versions(item, item) for item in items), name, photos, settings.convert, pictures)
+    drawn = samples.build(
+        (Versions(item, item) for item in items), name.partition("/")[0], photos, settings.convert, pictures
+    )
     described = list(steps(drawn, "pictures", len(items)))
     # 2. Questions, and each system's answers.
     asked = [row for row in answering.questions(described) if row["task"] == 1]
     limit_threads(settings.threads)
-    processor = vision_language.load_processor()
-    base = vision_language.load_model(p.dtype, p.quantization).eval()
+    processor = vision_language.load_processor(models.base)
+    base = vision_language.load_model(p.dtype, p.quantization, models.base).eval()
 
     def answered(model: object, system: str, *, blank: bool = False) -> list[str]:
         unfinished = work / f"{system}.jsonl"
@@ -76,7 +94,7 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
         return [row["sentences"][0] for row in rows]
 
     found = {"base": answered(base, "base")}
-    adapted = vision_language.load_adapter(base, ADAPTER)  # changes base itself
+    adapted = vision_language.load_adapter(base, models.adapter)  # changes base itself
     for system, blank in (("lora", False), ("lora_blank_image", True)):
         found[system] = answered(adapted, system, blank=blank)
     return Asked(found, [pictures / row["image"] for row in asked])

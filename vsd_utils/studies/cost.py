@@ -1,4 +1,4 @@
-"""What the runs of a study take, before the first is made: arithmetic, for models of billions of weights."""
+"""What the runs of a study take, by arithmetic: hours of models of billions of weights, dollars of a server."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import pandas as pd
 
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.profiles import compose
+from vsd_utils.common.resume import Row
 from vsd_utils.common.sections import Params
 from vsd_utils.planning.gpu_hours import Gpu, hours, too_large
 from vsd_utils.planning.run_costs import run_costs
@@ -52,6 +53,24 @@ def refuse_unfit(study: str, table: pd.DataFrame, gpu: Gpu) -> None:
             f"{first['variant']!r} ({first['too large']}). `vsd plan` with its overrides says what "
             "would; put that into the study"
         )
+
+
+def dollars(params: Params, rows: Sequence[Row]) -> float | None:
+    """Estimate what a server takes at most for rewriting task 3 ``rows``; None without a server or its prices."""
+    endpoint = params.refine.endpoint
+    if endpoint is None or endpoint.dollars_per_million_input_tokens is None:
+        return None
+    if endpoint.dollars_per_million_output_tokens is None:
+        return None
+    from vsd_utils.models.endpoint import CHARACTERS_PER_TOKEN  # they take torch, which joining does without
+    from vsd_utils.refine import local_model, served_model
+
+    p = params.refine.model_dump(include=set(local_model.Settings.model_fields))
+    settings = local_model.Settings(**(p | {"seed": 0}))  # no size depends on it
+    sizes = served_model.sizes(rows, {row["id"] for row in rows}, settings)
+    into = sum(size.characters for size in sizes) / CHARACTERS_PER_TOKEN * endpoint.dollars_per_million_input_tokens
+    out = sum(size.new_tokens for size in sizes) * endpoint.dollars_per_million_output_tokens
+    return (into + out) / 1e6
 
 
 def params_of(run: Run) -> Params:

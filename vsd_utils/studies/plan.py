@@ -81,6 +81,7 @@ class Run(NamedTuple):
     last_stage: str
     system: str
     digest: str
+    seeded_stage: str  # the first that depends on the seed
 
     @property
     def experiment(self) -> str:
@@ -141,7 +142,8 @@ def runs_of(study: Study | Multiverse) -> list[Run]:
             params = _params(study, name, overrides)
             asked[name] = _test_images(params)
             digest = _digest(study.last_stage, params)
-            runs.append(Run(study.name, name, seed, overrides, study.last_stage, variant.system, digest))
+            last, seeded = study.last_stage, study.seed.split(".")[0]
+            runs.append(Run(study.name, name, seed, overrides, last, variant.system, digest, seeded))
     if other := [name for name in asked if asked[name] != asked[study.reference]]:
         raise VsdError(
             f"study {study.name}: variant {other[0]!r} answers about other images than {study.reference!r}: seed, "

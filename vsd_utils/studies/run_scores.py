@@ -10,6 +10,8 @@ images, and all are resampled alike, so differences of their resampled scores ar
                           bootstrap resample is: float16, in base64
     cost                  by stage seconds and largest memory in GiB, of those that were run for this run here
     adapter               trained numbers, and bytes of their file
+    rewriting             of stage refine: images that were given to the refiner and those rewritten; of a server with
+                          prices also what it costs at most in dollars, an estimate
     places                of a tiny base model: by system the share of box edges told right, and the "definition"
 """
 
@@ -29,6 +31,7 @@ from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json, read_jsonl, write_json
 from vsd_utils.common.params import yaml_reader
 from vsd_utils.common.paths import STUDY_REPORTS, annotation_file
+from vsd_utils.common.resume import Row
 from vsd_utils.data.annotations import load_items
 from vsd_utils.evaluate.references import load_references
 from vsd_utils.evaluate.scores import Evaluation, score_systems, submission_in
@@ -37,6 +40,7 @@ from vsd_utils.evaluate.submissions import export_submission, refinement_systems
 from vsd_utils.metrics.bootstrap import draw, resample
 from vsd_utils.metrics.measure import Array
 from vsd_utils.metrics.relation_learned import train_checker
+from vsd_utils.studies import cost
 from vsd_utils.studies.plan import Run
 from vsd_utils.studies.question import SCORES
 
@@ -50,8 +54,10 @@ def scores_file(digest: str, folder: Path = STUDY_REPORTS) -> Path:
     return folder / "runs" / f"{digest}.json"
 
 
-def score_run(run: Run, folder: Path, cost: Mapping[str, Mapping[str, float]], engine: Engine) -> dict[str, Any]:
+def score_run(run: Run, folder: Path, taken: Mapping[str, Mapping[str, float]], engine: Engine) -> dict[str, Any]:
     """Score the answers of a run in ``folder`` (``experiments.data_of``), all systems in one go.
+
+    ``taken`` are seconds and memory of its stages (``experiments.cost_of``).
 
     Raises ``VsdError`` where a score cannot be computed, for want of Java, say: it would be missing for ever.
     """
@@ -60,8 +66,11 @@ def score_run(run: Run, folder: Path, cost: Mapping[str, Mapping[str, float]], e
     files = [annotation_file(version, "test", annotations) for version in (1, 2)]
     references = load_references(files[0], files[1])
     rows = {path.stem: read_jsonl(path) for path in sorted((folder / "data" / "predictions").glob("*.jsonl"))}
+    rewriting: dict[str, Any] = {}
     if run.last_stage == "refine":
-        rows |= refinement_systems(rows["lora"], read_jsonl(folder / "data" / "refined" / "lora_refined.jsonl"))
+        refined = read_jsonl(folder / "data" / "refined" / "lora_refined.jsonl")
+        rows |= refinement_systems(rows["lora"], refined)
+        rewriting = {"rewriting": _rewriting(refined, run)}
     learned = train_checker(load_items(annotation_file(1, "train", annotations)))
     with TemporaryDirectory() as written:
         for system, answers in rows.items():
@@ -79,12 +88,20 @@ def score_run(run: Run, folder: Path, cost: Mapping[str, Mapping[str, float]], e
     return {
         "digest": run.digest,
         "overrides": list(run.overrides),
-        **_made_of(folder / "dvc.lock", run.last_stage),
+        **made_of(folder / "dvc.lock", run.last_stage),
         "images": {system: [len(one.images), _short("\n".join(one.images))] for system, one in scored.items()},
         "systems": {system: _values(one) for system, one in scored.items()},
-        "cost": dict(cost),
+        "cost": dict(taken),
         "adapter": _adapter(folder / "models" / "adapter" / "adapter_model.safetensors"),
+        **rewriting,
     }
+
+
+def _rewriting(refined: Sequence[Row], run: Run) -> dict[str, float]:
+    given = [row for row in refined if row["reason"] != "not_selected"]
+    found: dict[str, float] = {"given": len(given), "rewritten": sum(row["accepted"] for row in given)}
+    dollars = cost.dollars(cost.params_of(run), [{**row, "sentences": row["original"]} for row in given])
+    return found | ({"dollars": dollars} if dollars is not None else {})
 
 
 def write_run(record: Mapping[str, Any], folder: Path = STUDY_REPORTS) -> None:
@@ -115,7 +132,7 @@ def resampled(score: Mapping[str, Any]) -> Array:
     return np.frombuffer(base64.b64decode(score["resampled"]), "<f2").astype(float) + score["value"]
 
 
-def _made_of(lock: Path, last_stage: str) -> dict[str, str]:
+def made_of(lock: Path, last_stage: str) -> dict[str, str]:
     """Digest what the stages up to the last one ran with, as DVC wrote it down: their code, and data and models."""
     stages = yaml_reader().load(lock)["stages"]
     used = [stages[name] for name in ("finetune", "describe", *(["refine"] if last_stage == "refine" else []))]

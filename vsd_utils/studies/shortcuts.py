@@ -13,7 +13,7 @@ from PIL import Image
 
 from vsd_utils.data.annotations import Item
 from vsd_utils.metrics.bootstrap import Comparison, compare, intervals
-from vsd_utils.metrics.measure import Measure, mean_measure
+from vsd_utils.metrics.measure import Array, Measure, mean_measure
 from vsd_utils.report.figures import default_look
 from vsd_utils.report.systems import SYSTEMS
 from vsd_utils.studies.tables import holm
@@ -38,15 +38,16 @@ def table(
     sets: Mapping[str, Mapping[int, Item]],
     hidden: Mapping[str, Mapping[int, float]],
     as_drawn: str,
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, Sequence[Answers]],
     seed: int,
 ) -> pd.DataFrame:
     """Show by cue and relation each system's accuracy in %, as drawn and changed, on the same scenes.
 
-    ``sets``, ``hidden`` (shares) and ``answers`` (by system) have the scenes as drawn under ``as_drawn``, all others by
-    cue. The relation of a row is that of the scene as drawn: of the cue "order" the inverse is asked for. Beside
-    + LoRA's accuracies stand their difference with its 95 % bootstrap interval over scenes, p of the paired test after
-    Holm over the relations' rows, and the wrong relation that is named most where the cue is changed.
+    ``sets``, ``hidden`` (shares) and ``answers`` (by system, of each training of it) have the scenes as drawn under
+    ``as_drawn``, all others by cue. Accuracies are means over trainings, with their standard deviation. The relation of
+    a row is that of the scene as drawn: of the cue "order" the inverse is asked for. Beside + LoRA's accuracies stand
+    their difference with its 95 % bootstrap interval over scenes, p of the paired test after Holm over the relations'
+    rows, and the wrong relation that is named most where the cue is changed.
     """
     rows: list[dict[str, str]] = []
     tested: list[tuple[int, Comparison]] = []
@@ -58,15 +59,16 @@ def table(
             row = {"cue": cue, "relation, as drawn": relation, "scenes": f"{len(numbers):,}"}
             shares = [100 * float(np.median([hidden[name][number] for number in numbers])) for name in (as_drawn, cue)]
             row[_HIDDEN] = "{:.0f}, {:.0f}".format(*shares) if any(shares) and relation != ALL else ""
-            for system, named in answers.items():
-                before, after = (_right(sets[name], named, name, numbers) for name in (as_drawn, cue))
+            for system, trainings in answers.items():
+                before, after = (_right(sets[name], trainings, name, numbers) for name in (as_drawn, cue))
                 label = SYSTEMS[system].label
                 row[f"{label}, as drawn"] = _shown(before, seed)
                 row[f"{label}, changed"] = _shown(after, seed)
                 if system == _TESTED:
-                    found = compare({"it": after}, {"it": before}, seed=seed)["it"]
+                    changed, unchanged = ({"it": _over_trainings(right)} for right in (after, before))
+                    found = compare(changed, unchanged, seed=seed)["it"]
                     row[_DIFFERENCE] = f"{found.difference:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
-                    row[_INSTEAD] = _instead(sets[cue], named, cue, numbers)
+                    row[_INSTEAD] = _instead(sets[cue], trainings, cue, numbers)
                     if relation != ALL:
                         tested.append((len(rows), found))
             rows.append(row)
@@ -95,18 +97,26 @@ def draw(rows: Sequence[Sequence[Pictured]]) -> Figure:
     return figure
 
 
-def _right(items: Mapping[int, Item], named: Answers, cue: str, numbers: Sequence[int]) -> Measure:
-    return mean_measure([float(named[cue, number] == items[number].triple_list[0].p) for number in numbers])
+def _right(items: Mapping[int, Item], trainings: Sequence[Answers], cue: str, numbers: Sequence[int]) -> Array:
+    """Tell of each training and scene whether it was right: (trainings, scenes)."""
+    return np.array([[named[cue, n] == items[n].triple_list[0].p for n in numbers] for named in trainings], float)
 
 
-def _shown(measure: Measure, seed: int) -> str:
+def _over_trainings(right: Array) -> Measure:
+    return mean_measure(right.mean(0).tolist())
+
+
+def _shown(right: Array, seed: int) -> str:
+    measure = _over_trainings(right)
     low, high = intervals({"it": measure}, seed=seed)["it"]
-    return f"{measure.value:.1f} [{low:.1f}, {high:.1f}]"
+    spread = f" ± {100 * np.std(right.mean(1), ddof=1):.1f}" if len(right) > 1 else ""
+    return f"{measure.value:.1f} [{low:.1f}, {high:.1f}]{spread}"
 
 
-def _instead(items: Mapping[int, Item], named: Answers, cue: str, numbers: Sequence[int]) -> str:
-    wrong = Counter(named[cue, number] for number in numbers if named[cue, number] != items[number].triple_list[0].p)
+def _instead(items: Mapping[int, Item], trainings: Sequence[Answers], cue: str, numbers: Sequence[int]) -> str:
+    answers = [(named[cue, n], items[n].triple_list[0].p) for named in trainings for n in numbers]
+    wrong = Counter(said for said, relation in answers if said != relation)
     if not wrong:
         return ""
     relation, count = wrong.most_common(1)[0]
-    return f"{relation} {100 * count / len(numbers):.0f} %"
+    return f"{relation} {100 * count / len(answers):.0f} %"

@@ -18,11 +18,13 @@ import pandas as pd
 from vsd_utils.common.errors import VsdError
 from vsd_utils.metrics.measure import Array
 from vsd_utils.studies.plan import Run, Study
+from vsd_utils.studies.question import REFINED
 from vsd_utils.studies.run_scores import resampled
 
 Records = Mapping[str, Mapping[str, Any]]  # by digest, as run_scores.py writes them
 SIGNIFICANT = 0.05
 PLACES = "box edges told right, %"
+REWRITTEN = "rewrites accepted, % of images"
 _NOTHING = 1e-3  # resampled scores are kept to three digits
 
 
@@ -146,27 +148,38 @@ def difference_table(study: Study, tested: Mapping[tuple[str, str], Difference])
 def cost_table(study: Study, runs: Sequence[Run], records: Records) -> pd.DataFrame:
     """Show by variant trained numbers, size of the adapter, and time and memory of each stage that its runs made.
 
-    And what fine-tuning left of the base model's own skill, where that was measured. Seconds are the mean over the runs
-    that made the stage, empty where none did, and in the row of an untuned model.
+    And in how many images rewrites were accepted, what a server with prices takes at most, and what fine-tuning left of
+    the base model's own skill, where that was measured. Seconds are the mean over the runs that made the stage, empty
+    where none did, and where a row's answers do without it.
     """
     rows: dict[str, dict[str, str]] = {}
     stages = ["finetune", "describe", *(["refine"] if study.last_stage == "refine" else [])]
     for variant in study.variants:
         own = [records[run.digest] for run in runs if run.variant == variant]
-        is_tuned = tuned(study, variant)
+        is_tuned, is_refined = tuned(study, variant), study.variants[variant].system in REFINED
         row = {
             "trained numbers": f"{own[0]['adapter']['parameters']:,}" if is_tuned else "0",
             "adapter, MB": f"{own[0]['adapter']['bytes'] / 1e6:.2f}" if is_tuned else "",
         }
         for stage in stages:
-            made = [record["cost"][stage] for record in own if stage in record["cost"]] if is_tuned else []
+            counts = is_refined if stage == "refine" else is_tuned
+            made = [record["cost"][stage] for record in own if stage in record["cost"]] if counts else []
             row[f"{stage}, s"] = f"{np.mean([one['seconds'] for one in made]):.0f}" if made else ""
             row[f"{stage}, GiB"] = f"{max(one['peak_gib'] for one in made):.1f}" if made else ""
+        if is_refined and all("rewriting" in record for record in own):
+            row |= _rewriting([record["rewriting"] for record in own])
         if all("places" in record for record in own):
             left = [record["places"]["lora" if is_tuned else "base"] for record in own]
             row[PLACES] = f"{np.mean(left):.1f}" + (f" ± {np.std(left, ddof=1):.1f}" if is_tuned else "")
         rows[variant] = row
     return _frame(rows).fillna("")
+
+
+def _rewriting(of_runs: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    shares = [100 * one["rewritten"] / one["given"] for one in of_runs]
+    shown = {REWRITTEN: f"{np.mean(shares):.1f} ± {np.std(shares, ddof=1):.1f}"}
+    prices = [one["dollars"] for one in of_runs if "dollars" in one]
+    return shown | ({"dollars a run, at most": f"{np.mean(prices):.2f}"} if prices else {})
 
 
 def _shown(score: VariantScore | None) -> str:
