@@ -14,7 +14,9 @@ from vsd_utils.__main__ import main
 from vsd_utils.common.errors import VsdError
 from vsd_utils.common.files import read_json
 from vsd_utils.common.paths import STUDY_REPORTS
-from vsd_utils.studies import tables
+from vsd_utils.models.endpoint import Server
+from vsd_utils.refine import local_model, served_model
+from vsd_utils.studies import cost, tables
 from vsd_utils.studies.plan import read_study, runs_of, study_names
 from vsd_utils.studies.run_scores import scores_file
 
@@ -175,6 +177,48 @@ def test_intervals_over_images_spread_over_seeds_and_tests_come_apart(folder: Pa
     elsewhere = {**records, runs[0].digest: records[runs[0].digest] | {"images": {"lora": [images, "e"], "base": []}}}
     with pytest.raises(VsdError, match="different images"):
         tables.variant_scores(study, runs, elsewhere)
+
+
+SERVED = """{base_url: 'http://127.0.0.1:1/v1', model: m, api_key_variable: null, requests_at_once: 1,
+  requests_per_minute: null, dollars_per_million_input_tokens: 3000, dollars_per_million_output_tokens: 5000,
+  request_fields: {}}"""
+
+
+def test_a_refiner_is_shown_with_what_was_accepted_and_a_server_with_what_it_takes_at_most(folder: Path) -> None:
+    refined = STUDY.replace("last_stage: describe", "last_stage: refine").replace("finetune.seed", "refine.seed")
+    served = f'{{overrides: ["refine.endpoint={" ".join(SERVED.split())}", refine.items=0], system: lora_refined}}'
+    (folder / "it.yaml").write_text(
+        refined.replace("{overrides: [finetune.r=8]}", served).replace("[]", "[refine.items=0]")
+    )
+    study = read_study("it", folder)
+    runs = runs_of(study)
+    server = next(run for run in runs if run.variant == "wider")
+    params = cost.params_of(server)
+    row = {
+        "id": "1",
+        "task": 3,
+        "subject": "cup",
+        "object": "box",
+        "label": "on",
+        "sentences": ["the cup is on it"] * 3,
+    }
+    dollars = cost.dollars(params, [row])
+    assert dollars is not None
+    # What the notebook says before it asks is rounded to cents.
+    p = params.refine
+    assert p.endpoint is not None
+    settings = local_model.Settings(**(p.model_dump(include=set(local_model.Settings.model_fields)) | {"seed": 0}))
+    said = Server(p.endpoint.model_dump()).estimate(served_model.sizes([row], {"1"}, settings))
+    assert f"at most about {dollars:,.2f} dollars" in said
+    assert cost.dollars(cost.params_of(runs[0]), [row]) is None
+    records = {run.digest: record(np.ones(3), 3, np.ones((2, 3))) for run in runs}
+    for run, accepted in zip((run for run in runs if run.variant == "wider"), (10, 20, 30), strict=True):
+        records[run.digest] |= {"rewriting": {"given": 40, "rewritten": accepted, "dollars": dollars}}
+        records[run.digest]["cost"] |= {"refine": {"seconds": 60.0, "peak_gib": 2.0}}
+    table = tables.cost_table(study, runs, records)
+    assert table.loc["wider", [tables.REWRITTEN, "refine, s"]].tolist() == ["50.0 ± 25.0", "60"]
+    assert table.loc["wider", "dollars a run, at most"] == f"{dollars:.2f}"
+    assert table.loc["plain", [tables.REWRITTEN, "refine, s"]].tolist() == ["", ""]
 
 
 def test_p_of_a_normal_difference() -> None:
