@@ -279,6 +279,11 @@ def test_a_study_is_made_by_dvc_beside_the_checkout_and_only_once(project: Proje
     runs[0].unlink()
     assert "Running stage" not in copy.run("python", "-m", "vsd_utils", "study", "one_step")
     assert {**read_json(runs[0]), "cost": {}} == {**first, "cost": {}}
+    # The models that its seeds have trained can be asked other things.
+    copy.run("python", "-m", "vsd_utils", "shortcuts", "--scenes", "18", "--study", "one_step")
+    shortcuts = pd.read_csv(copy.folder / "reports/studies/shortcuts_one_step.csv", comment="#")
+    assert all("±" in shown for shown in shortcuts["+ LoRA, changed"])
+    assert not any("±" in shown for shown in shortcuts["base model, changed"])
     after = copy.digests(*RESULTS, "params.yaml", "dvc.lock")
     assert {name: after[name] for name in as_it_was} == as_it_was
     assert all(name.startswith("reports/studies/") for name in after.keys() - as_it_was.keys())

@@ -73,13 +73,18 @@ def _ask_study(given: argparse.Namespace) -> int:
     study = read_study(given.study)
     if not isinstance(study, Study) or study.seed != "finetune.seed":
         raise VsdError(f"study {study.name}: --study takes one that trains its reference with several finetune.seed")
-    runs = [one for one in runs_of(study) if one.variant == study.reference]
-    if absent := [one.experiment for one in runs if not experiments.is_made(one)]:
-        raise VsdError(
-            f"study {study.name}: DVC has no experiment {absent[0]} here, so its model is not there. Where only the "
-            f"scores of its run are, move {run_scores.scores_file(runs[0].digest)} and those of the other seeds away; "
-            f"then `vsd study {study.name}` makes it"
-        )
+    planned = runs_of(study)
+    runs = []
+    for digest in dict.fromkeys(one.digest for one in planned if one.variant == study.reference):
+        # A run is called after the first of the variants that share it.
+        made = [one for one in planned if one.digest == digest and experiments.is_made(one)]
+        if not made:
+            raise VsdError(
+                f"study {study.name}: DVC does not have the run {digest} of {study.reference!r} here, so its model is "
+                f"not there. Move {run_scores.scores_file(digest)} and those of its other seeds away, if they are "
+                f"there; then `vsd study {study.name}` makes it"
+            )
+        runs.append(made[0])
     with ExitStack() as stack:
         folders = [stack.enter_context(experiments.data_of(one, base=True)) for one in runs]
         trainings = [

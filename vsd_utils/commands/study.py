@@ -25,7 +25,7 @@ from threading import Lock
 from vsd_utils.commands.mend import mend
 from vsd_utils.commands.plan import this_gpu
 from vsd_utils.common.errors import VsdError
-from vsd_utils.common.paths import STUDY_REPORTS
+from vsd_utils.common.paths import BASE_MODEL, STUDY_REPORTS
 from vsd_utils.common.sections import Params
 from vsd_utils.evaluate.definitions import definitions
 from vsd_utils.evaluate.sentence_scores import Engine
@@ -113,6 +113,11 @@ def _make(study: Question, missing: Mapping[str, Run], engine: Engine, jobs: int
     """
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
+    if missing and not BASE_MODEL.is_dir():
+        # DVC takes dvc.lock's word for what the stages make, and on another processor they may make other bytes.
+        print(
+            f"{BASE_MODEL} is not there, so runs may each make one. `make repro` first makes it once", file=sys.stderr
+        )
     if jobs > 1 and (large := [one for one in missing.values() if cost.needs_a_plan(one)]):
         raise VsdError(f"study {study.name}: --jobs {jobs}, and {large[0].variant!r} has a GPU to itself; leave it out")
 

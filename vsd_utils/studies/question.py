@@ -10,7 +10,8 @@ from vsd_utils.common.profiles import PROFILES
 SCORES = (
     *("task1.accuracy", "task1.f1_macro"),
     *("task2.bleu4", "task2.spice", "task2.relation_in_sentence", "task2.relation_learned"),
-    *("task3.mbleu4_by_rank", "task3.spice", "task3.relation_in_sentence", "task3.relation_learned"),
+    *("task3.mbleu4_by_rank", "task3.mbleu4_by_sentence"),
+    *("task3.spice", "task3.relation_in_sentence", "task3.relation_learned"),
 )
 System = Literal["base", "lora", "lora_blank_image", "lora_given_to_refiner", "lora_refined"]
 REFINED: tuple[System, ...] = ("lora_given_to_refiner", "lora_refined")
