@@ -99,6 +99,8 @@ def test_a_study_of_a_pretrained_model_is_planned_and_refused_before_any_run(cap
     assert all(0.1 < float(row[5]) < 100 and not row[6].strip() for row in rows)
     assert main(["study", "loss_reduction", "--profile", "paper", "--gpu", "RTX 4090"]) == 2
     assert "6 of 6 runs do not fit RTX-4090, the first is 'tokens' (finetune, describe)" in capsys.readouterr().err
+    assert main(["study", "loss_reduction", "--profile", "paper", "--gpu", "H100", "--jobs", "2"]) == 2
+    assert "--jobs 2, and 'tokens' has a GPU to itself" in capsys.readouterr().err
     assert main(["study", "loss_reduction", "--plan"]) == 0
     assert "0 runs to make" in capsys.readouterr().err
 

@@ -111,6 +111,8 @@ def _make(study: Question, missing: Mapping[str, Run], engine: Engine, jobs: int
 
     Where one fails, no further is begun, and those under way are made and scored before its error is raised.
     """
+    if jobs > 1 and (large := [one for one in missing.values() if cost.needs_a_plan(one)]):
+        raise VsdError(f"study {study.name}: --jobs {jobs}, and {large[0].variant!r} has a GPU to itself; leave it out")
     for line in mend() if missing else ():
         print(line, file=sys.stderr)
     if missing and not BASE_MODEL.is_dir():
@@ -118,9 +120,6 @@ def _make(study: Question, missing: Mapping[str, Run], engine: Engine, jobs: int
         print(
             f"{BASE_MODEL} is not there, so runs may each make one. `make repro` first makes it once", file=sys.stderr
         )
-    if jobs > 1 and (large := [one for one in missing.values() if cost.needs_a_plan(one)]):
-        raise VsdError(f"study {study.name}: --jobs {jobs}, and {large[0].variant!r} has a GPU to itself; leave it out")
-
     scoring = Lock()
 
     def make(number: int, one: Run) -> None:
