@@ -27,6 +27,7 @@ from vsd_utils.studies.plan import Run
 
 STARTING: Final = threading.Lock()  # held while DVC copies the checkout; who writes files of it holds it too
 _LOGS: Final = WORK / "studies"
+_CONFIG: Final = Path(__file__).parent / "dvc"
 _SECONDS_BETWEEN_LOOKS = 0.2
 _TO_ASK: Final = ("models/base", "data/conversations/statistics.json")  # what a run's models are asked with
 _LINES_SHOWN = 40  # of the log of a run that failed
@@ -85,8 +86,10 @@ def cost_of(run: Run) -> dict[str, dict[str, float]]:
 
 
 def is_made(run: Run) -> bool:
-    """Tell whether DVC has the experiment of a run."""
-    return run.experiment in _experiments()
+    """Tell whether DVC has the experiment of a run: a reference of git's, which git lists in no time."""
+    command = ["git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return run.experiment in listed.split()
 
 
 @contextmanager
@@ -115,11 +118,6 @@ def data_of(run: Run, *, base: bool = False) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _experiments() -> set[str]:
-    listed = _dvc("exp", "list", "--all-commits", "--name-only")
-    return set(listed.split())
-
-
 def _dvc(*words: str) -> str:
     command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, cwd=ROOT, env=_environment(), check=False, capture_output=True, text=True)
@@ -132,4 +130,6 @@ def _environment(jobs: int = 1) -> dict[str, Any]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Threads that wait for a core which another job has make a step many times as slow.
     cores = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
-    return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path} | cores
+    # A copy of the checkout is made of links to DVC's cache, where nothing is written in place: half the time, no space.
+    links = {} if "DVC_SYSTEM_CONFIG_DIR" in os.environ else {"DVC_SYSTEM_CONFIG_DIR": str(_CONFIG)}
+    return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path} | cores | links
