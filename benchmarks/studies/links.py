@@ -2,7 +2,7 @@
 
     python benchmarks/studies/links.py
 
-In a checkout after ``make repro``, so that every stage is remembered and none is run. Writes ``links.json`` beside it.
+In a checkout after ``dvc repro base refiner convert``, so that every stage is remembered and none is run. Writes ``links.json`` beside it.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LINKS = ROOT / "vsd_utils" / "studies" / "dvc"
-RUN = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "begun", "describe"]
+RUN = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "begun", "convert"]
 
 
 def seconds(settings: Path) -> float:
