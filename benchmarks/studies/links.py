@@ -2,7 +2,8 @@
 
     python benchmarks/studies/links.py
 
-In a checkout after ``dvc repro base refiner convert``, so that every stage is remembered and none is run. Writes ``links.json`` beside it.
+In a checkout after ``dvc repro base refiner convert``, so that every stage is remembered and none is run. Writes
+``links.json`` beside it.
 """
 
 import json
@@ -23,10 +24,11 @@ def seconds(settings: Path) -> float:
     """Make the run with DVC's system settings of a folder, and take it away again."""
     environment = os.environ | {"DVC_SYSTEM_CONFIG_DIR": str(settings), "DVC_NO_ANALYTICS": "1"}
     start = time.monotonic()
-    subprocess.run(RUN, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    took = time.monotonic() - start
-    subprocess.run([*RUN[:4], "remove", "begun"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return took
+    try:
+        subprocess.run(RUN, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return time.monotonic() - start
+    finally:
+        subprocess.run([*RUN[:4], "remove", "begun"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:

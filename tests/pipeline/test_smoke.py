@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from hashlib import md5
 from pathlib import Path
 
 import nbformat
@@ -279,6 +280,10 @@ def test_a_study_is_made_by_dvc_beside_the_checkout_and_only_once(project: Proje
     runs[0].unlink()
     assert "Running stage" not in copy.run("python", "-m", "vsd_utils", "study", "one_step")
     assert {**read_json(runs[0]), "cost": {}} == {**first, "cost": {}}
+    # Its runs worked on links to DVC's cache, where nothing may be written in place.
+    cached = [path for path in copy.folder.glob(".dvc/cache/files/md5/??/*") if path.suffix != ".dir"]
+    assert cached
+    assert all(md5(path.read_bytes()).hexdigest() == path.parent.name + path.name for path in cached)
     # The models that its seeds have trained can be asked other things.
     copy.run("python", "-m", "vsd_utils", "shortcuts", "--scenes", "18", "--study", "one_step")
     shortcuts = pd.read_csv(copy.folder / "reports/studies/shortcuts_one_step.csv", comment="#")

@@ -46,7 +46,7 @@ def make(run: Run, jobs: int = 1) -> None:
     log = _LOGS / f"{run.experiment}.log" if jobs > 1 else None
     with STARTING:
         if is_made(run):
-            _dvc("exp", "remove", run.experiment)
+            _said(sys.executable, "-m", "dvc", "exp", "remove", run.experiment)
         if log is None:
             code = subprocess.run(bound, cwd=ROOT, env=_environment(), check=False).returncode
         else:
@@ -87,9 +87,7 @@ def cost_of(run: Run) -> dict[str, dict[str, float]]:
 
 def is_made(run: Run) -> bool:
     """Tell whether DVC has the experiment of a run: a reference of git's, which git lists in no time."""
-    command = ["git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return run.experiment in listed.split()
+    return run.experiment in _said("git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps").split()
 
 
 @contextmanager
@@ -118,18 +116,21 @@ def data_of(run: Run, *, base: bool = False) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _dvc(*words: str) -> str:
-    command = [sys.executable, "-m", "dvc", *words]
+def _said(*command: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=_environment(), check=False, capture_output=True, text=True)
     if done.returncode:
-        raise VsdError(f"{' '.join(command[2:])}: {done.stderr.strip() or done.stdout.strip()}")
+        raise VsdError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 
 def _environment(jobs: int = 1) -> dict[str, Any]:
+    from dvc.config import Config
+
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Threads that wait for a core which another job has make a step many times as slow.
     cores = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
-    # A copy of the checkout is made of links to DVC's cache, where nothing is written in place: half the time, no space.
-    links = {} if "DVC_SYSTEM_CONFIG_DIR" in os.environ else {"DVC_SYSTEM_CONFIG_DIR": str(_CONFIG)}
+    # A copy of the checkout is made of links to DVC's cache, where no stage writes in place: sooner, and no space. It is
+    # said where a machine's own settings would lie, and they come first.
+    own = Path(Config.get_dir("system"), Config.CONFIG).exists()
+    links = {} if own else {"DVC_SYSTEM_CONFIG_DIR": str(_CONFIG)}
     return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path} | cores | links
