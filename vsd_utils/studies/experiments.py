@@ -129,8 +129,8 @@ def _environment(jobs: int = 1) -> dict[str, Any]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Threads that wait for a core which another job has make a step many times as slow.
     cores = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
-    # A copy of the checkout is made of links to DVC's cache, where no stage writes in place: sooner, and no space. It is
-    # said where a machine's own settings would lie, and they come first.
+    # A copy of the checkout is made of links to DVC's cache, where no stage writes in place: sooner, and no space. This
+    # stands in for a machine's own settings where there are none.
     own = Path(Config.get_dir("system"), Config.CONFIG).exists()
     links = {} if own else {"DVC_SYSTEM_CONFIG_DIR": str(_CONFIG)}
     return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path} | cores | links
