@@ -68,7 +68,12 @@ def test_several_processes_ask_about_them_too(tiny, tmp_path, monkeypatch):  # n
     write_pointer(tmp_path, Pointer(name_or_path=".", revision=None, source="random", sha256={}))
     chosen, shared = {one["id"] for one in ROWS}, tmp_path / "shared.jsonl"
     job = {"settings": settings.model_dump(), "rows": ROWS, "unfinished": str(shared), "refiner": str(tmp_path)}
-    job["parameters"] = {"threads": 1, "dtype": "float32", "quantization": "none"}
+    job["parameters"] = {
+        "threads": 1,
+        "float32_matmul_precision": "highest",
+        "dtype": "float32",
+        "quantization": "none",
+    }
     monkeypatch.setenv("WORLD_SIZE", "2")
     for number in "01":
         monkeypatch.setenv("RANK", number)

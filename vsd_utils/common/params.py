@@ -19,7 +19,7 @@ from vsd_utils.common.sections import Params
 from vsd_utils.common.values import FURTHER
 
 # Outside the sections; a notebook takes those that it uses. A section may have one of its own, null for the shared one.
-SHARED = ("profile", "seed", "threads", "processes")
+SHARED = ("profile", "seed", "threads", "float32_matmul_precision", "processes")
 
 
 def load(path: Path = PARAMS) -> Params:

@@ -13,6 +13,7 @@ from vsd_utils.common.values import (
     Count,
     Dtype,
     FurtherField,
+    MatmulPrecision,
     Natural,
     Positive,
     Quantization,
@@ -261,6 +262,7 @@ class Params(Section):
     profile: Literal["mini", "boxes", "rehearsal", "paper", "paper_24gb", "smoke"]
     seed: Natural
     threads: Count | None
+    float32_matmul_precision: MatmulPrecision
     processes: Count
     fetch: Fetch
     base: Base

@@ -16,6 +16,7 @@ Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Dtype = Literal["float32", "bfloat16"]
+MatmulPrecision = Literal["highest", "high", "medium"]  # torch.set_float32_matmul_precision
 Quantization = Literal["none", "8bit", "4bit"]
 
 

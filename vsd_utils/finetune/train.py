@@ -25,7 +25,7 @@ from vsd_utils.finetune.val_answers import ask_while_training
 from vsd_utils.models import vision_language
 from vsd_utils.models.checkpoint import read_pointer
 from vsd_utils.models.launch import Job, run_launched
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import set_up_torch
 
 HISTORY = "history.json"
 PROBE = "probe.safetensors"
@@ -48,7 +48,7 @@ def train(job: Job) -> None:
     """Do a ``job`` in this process, together with those that were launched with it."""
     p = job["parameters"]
     folder, conversations, base = Path(job["folder"]), Path(job["conversations"]), Path(job["base"])
-    limit_threads(p["threads"])
+    set_up_torch(p["threads"], p["float32_matmul_precision"])
     # 1. The recipe, which also lets the processes find each other; then data and model.
     recipe = finetune_recipe(p, folder)
     rows = {split: read_jsonl(conversations / f"{split}.jsonl") for split in ("train", "val")}

@@ -1,9 +1,9 @@
 """How training converges, by answers and not by losses: a few validation images are asked while it goes on.
 
 Before the first step and at each evaluation, of which one is after the last step, the model answers all three tasks,
-greedily, as the describe stage does. The answers lie beside the curves as ``answers/<step>.jsonl`` (rows of
-``models/answering.py``), for the evaluation to score; the share of relations named right joins the curves as
-``val/relation_accuracy``.
+greedily, as the describe stage does with ``describe.no_repeat_ngram_size`` null. The answers lie beside the curves as
+``answers/<step>.jsonl`` (rows of ``models/answering.py``), for the evaluation to score; the share of relations named
+right joins the curves as ``val/relation_accuracy``.
 """
 
 from collections.abc import Mapping, Sequence

@@ -20,7 +20,7 @@ from vsd_utils.miniature.model.language_pretraining import FIRST_PICTURE, GRID, 
 from vsd_utils.miniature.model.pictures import Pictures
 from vsd_utils.models import vision_language
 from vsd_utils.models.answering import generate
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import set_up_torch
 
 ASKED = 128  # pictures, new to the model
 NEAR = 1  # cells, of GRID
@@ -50,7 +50,7 @@ def tell_places(folder: Path, params: Params) -> dict[str, float | str]:
     tiny = params.base.tiny
     if params.base.source != "tiny" or tiny is None:
         raise VsdError(f"base.source {params.base.source!r}: only the tiny base model is taught to tell places")
-    limit_threads(params.threads)
+    set_up_torch(params.threads, params.float32_matmul_precision)
     # 1. Pictures after the last that it was aligned with, and two names of the training data for each.
     items = load_items(annotation_file(1, "train", folder / "data" / "annotations"))
     names = sorted({name for item in items for triple in item.triple_list for name in (triple.s, triple.o)})

@@ -12,7 +12,7 @@ from vsd_utils.common.resume import Row, merge_parts, part
 from vsd_utils.models import vision_language
 from vsd_utils.models.answering import Settings, answer, batches_to_answer, identity
 from vsd_utils.models.launch import REPLICAS, Job, launch, place, run_launched
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import COMPUTED_BY, set_up_torch
 
 SYSTEMS = ("base", "lora", "lora_blank_image")
 
@@ -29,13 +29,13 @@ def answer_in_processes(
 ) -> None:
     """Have ``asked`` answered by all systems, into ``<work>/<system>.jsonl``; one process leaves it to the caller.
 
-    ``parameters`` are those of section describe and ``threads``. Raises ``VsdError`` with what a process said that
-    failed.
+    ``parameters`` are those of section describe and how torch computes. Raises ``VsdError`` with what a process
+    said that failed.
     """
     if processes == 1 or all((work / f"{system}.jsonl").is_file() for system in SYSTEMS):
         return
     job = {
-        "parameters": {name: parameters[name] for name in ("threads", "dtype", "quantization")},
+        "parameters": {name: parameters[name] for name in COMPUTED_BY},
         "settings": settings.model_dump(),
         "asked": list(asked),
         **{name: str(path) for name, path in (("work", work), ("base", base), ("adapter", adapter))},
@@ -50,7 +50,7 @@ def answer_share(job: Job) -> None:
     """Answer this process's share of a job's questions, each system in turn."""
     p, settings, work = job["parameters"], Settings(**job["settings"]), Path(job["work"])
     number, processes = place()
-    limit_threads(p["threads"])
+    set_up_torch(p["threads"], p["float32_matmul_precision"])
     batches = batches_to_answer(job["asked"], settings.batch_size)[number::processes]
     # Cut into the same batches again: of those whose pictures are asked the same tasks only the last one is smaller.
     asked = [row for batch in batches for row in batch]

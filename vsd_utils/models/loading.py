@@ -1,4 +1,4 @@
-"""How torch computes: threads, device, float32 or bfloat16, weights quantised by bitsandbytes or not; and quietly.
+"""How torch computes: threads, precision, device, dtype, weights quantised by bitsandbytes or not; and quietly.
 
 Importing this module leaves out messages of the libraries about their own code, which no user can act on; each filter
 has its reason and goes when that does.
@@ -13,6 +13,7 @@ from transformers import BitsAndBytesConfig
 from transformers.utils import logging
 
 from vsd_utils.common.errors import VsdError
+from vsd_utils.common.values import MatmulPrecision
 
 # transformers 5 renamed "gradient checkpointing" to "activation checkpointing" and still reads the old name itself,
 # as TRL 1.16 and PEFT 0.21 do.
@@ -24,13 +25,21 @@ warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is depreca
 logging.disable_progress_bar()
 logging.set_verbosity_error()
 
+# The parameters of a stage that say how torch computes, for the processes that it starts.
+COMPUTED_BY = ("threads", "float32_matmul_precision", "dtype", "quantization")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def limit_threads(count: int | None) -> None:
-    """Let torch use ``count`` threads of the CPU; None leaves it its own choice (one a core)."""
-    if count is not None:
-        torch.set_num_threads(count)
+def set_up_torch(threads: int | None, float32_matmul_precision: MatmulPrecision) -> None:
+    """Let torch use ``threads`` of the CPU, None for its own choice (one a core), and say how it may multiply float32.
+
+    What a precision below "highest" means stands with ``torch.set_float32_matmul_precision``. On a processor with
+    AVX-512 "medium" has oneDNN multiply in place of MKL, which takes only half of AMD's width; on one without, nothing
+    changes (benchmarks/small/precision.py).
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(float32_matmul_precision)
 
 
 def device() -> str:

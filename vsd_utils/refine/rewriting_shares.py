@@ -10,7 +10,7 @@ from typing import Any
 
 from vsd_utils.common.resume import Row, batches_of, merge_parts, part
 from vsd_utils.models.launch import REPLICAS, Job, launch, place, run_launched
-from vsd_utils.models.loading import device, limit_threads
+from vsd_utils.models.loading import COMPUTED_BY, device, set_up_torch
 from vsd_utils.refine import local_model
 from vsd_utils.refine.rewriting import refine
 
@@ -26,14 +26,14 @@ def refine_in_processes(
 ) -> None:
     """Have the ``selected`` of ``rows`` rewritten into ``unfinished``; one process leaves it to the caller.
 
-    ``parameters`` are those of section refine and ``threads``. Raises ``VsdError`` with what a process said that
+    ``parameters`` are those of section refine and how torch computes. Raises ``VsdError`` with what a process said that
     failed.
     """
     if processes == 1 or unfinished.is_file():
         return
     wanted = [row for row in rows if row["id"] in selected]
     job = {
-        "parameters": {name: parameters[name] for name in ("threads", "dtype", "quantization")},
+        "parameters": {name: parameters[name] for name in COMPUTED_BY},
         "settings": settings.model_dump(),
         "rows": wanted,
         "unfinished": str(unfinished),
@@ -47,7 +47,7 @@ def refine_share(job: Job) -> None:
     """Rewrite this process's share of a job's rows."""
     p, settings = job["parameters"], local_model.Settings(**job["settings"])
     number, processes = place()
-    limit_threads(p["threads"])
+    set_up_torch(p["threads"], p["float32_matmul_precision"])
     model, tokenizer = local_model.load(Path(job["refiner"]), p["dtype"], p["quantization"], device())
     batches = list(batches_of(job["rows"], settings.batch_size))[number::processes]
     rows = [row for batch in batches for row in batch]  # cut into the same batches again: only the last is smaller

@@ -19,7 +19,7 @@ from vsd_utils.data.annotations import Item, Versions
 from vsd_utils.data.photos import PhotoFolder
 from vsd_utils.models import answering, vision_language
 from vsd_utils.models.checkpoint import read_pointer
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import set_up_torch
 from vsd_utils.report.systems import SYSTEMS
 
 
@@ -84,7 +84,7 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
     described = list(steps(drawn, "pictures", len(items)))
     # 2. Questions, and each system's answers.
     asked = [row for row in answering.questions(described) if row["task"] == 1]
-    limit_threads(settings.threads)
+    set_up_torch(settings.threads, settings.float32_matmul_precision)
     processor = vision_language.load_processor(models.base)
     base = vision_language.load_model(p.dtype, p.quantization, models.base).eval()
 

@@ -12,16 +12,17 @@ from vsd_utils.data.annotations import Item, all_captions, load_versions
 from vsd_utils.miniature.model import architecture, language_pretraining, vision_pretraining
 from vsd_utils.miniature.model.pictures import Pictures
 from vsd_utils.models.checkpoint import Pointer, write_pointer
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import set_up_torch
 
 
 def train_tiny(params: Params, target: Path) -> None:
     """Make the tiny model and save it, its processor and what its training came to into the folder ``target``.
 
-    Reads the training split's annotations; of ``params`` ``base.tiny``, ``seed``, ``threads``, ``fetch.source`` and how
-    boxes are drawn. Raises ``VsdError`` for annotations that cannot be read.
+    Reads the training split's annotations; of ``params`` ``base.tiny``, ``seed``, ``threads``,
+    ``float32_matmul_precision``, ``fetch.source`` and how boxes are drawn. Raises ``VsdError`` for annotations that
+    cannot be read.
     """
-    limit_threads(params.threads)
+    set_up_torch(params.threads, params.float32_matmul_precision)
     tiny, seed = params.base.tiny, params.seed
     assert tiny is not None, "the schema asks for it"
     # 1. Words and names come from the training split.

@@ -14,17 +14,17 @@ from vsd_utils.miniature import packaged, smollm
 from vsd_utils.miniature.model.pictures import Pictures
 from vsd_utils.miniature.small import dinov2, joined, vision
 from vsd_utils.models.checkpoint import Pointer, write_pointer
-from vsd_utils.models.loading import limit_threads
+from vsd_utils.models.loading import set_up_torch
 
 
 def make_small(params: Params, target: Path) -> None:
     """Make the small model and save it, its processor and what its training came to into the folder ``target``.
 
     Reads boxes of the training split's annotations; of ``params`` ``base.small``, ``seed``, ``threads``,
-    ``fetch.source`` and how boxes are drawn. Raises ``VsdError`` for annotations that cannot be read and for parts that
-    cannot be had or are not the pinned ones.
+    ``float32_matmul_precision``, ``fetch.source`` and how boxes are drawn. Raises ``VsdError`` for annotations that
+    cannot be read and for parts that cannot be had or are not the pinned ones.
     """
-    limit_threads(params.threads)
+    set_up_torch(params.threads, params.float32_matmul_precision)
     small, seed = params.base.small, params.seed
     assert small is not None, "the schema asks for it"
     # 1. The parts, each out of its package.
