@@ -1,0 +1,31 @@
+"""How torch is let compute."""
+
+import pytest
+import torch
+
+from vsd_utils.models.loading import set_up_torch
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    threads = torch.get_num_threads()
+    yield
+    set_up_torch(threads, "highest")
+
+
+def test_a_lower_precision_multiplies_the_same_numbers() -> None:
+    torch.manual_seed(0)
+    rows, weights = torch.randn(270, 576), torch.randn(1536, 576)
+    exact = rows.double() @ weights.double().T
+    for precision, at_most in (("highest", 1e-5), ("medium", 2**-8)):  # bfloat16 has eight bits
+        set_up_torch(1, precision)
+        assert torch.get_float32_matmul_precision() == precision
+        found = torch.nn.functional.linear(rows, weights)
+        assert found.dtype == torch.float32
+        assert (found - exact).norm() / exact.norm() < at_most
+
+
+def test_without_a_number_torch_keeps_its_threads() -> None:
+    set_up_torch(1, "highest")
+    set_up_torch(None, "highest")
+    assert torch.get_num_threads() == 1
