@@ -6,7 +6,7 @@
 The second line is the same processor without its AVX-512. All ways in one run, in turn: a forward and backward pass
 over 1 row of 270 tokens, as many as four conversations of profile ``boxes`` with their picture. Prints the seconds of
 each and how far the gradient is from that of "highest", and writes them into ``precision.json`` beside this file,
-under what the processor was let use.
+under the processor and what it was let use.
 """
 
 import tempfile
@@ -57,9 +57,16 @@ def main() -> None:
     }
     target = Path(__file__).with_suffix(".json")
     record = read_json(target) if target.is_file() else {}
-    record[torch.backends.cpu.get_cpu_capability()] = found
+    record[f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"] = found
     print(found)
     write_json(target, record)
+
+
+def _processor() -> str:
+    """Name the processor as Linux does."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return f"{found['model name']}, family {found['cpu family']} model {found['model']}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from vsd_utils.models.launch import launch
 PARAMETERS = {
     "seed": 1,
     "threads": 1,
-    "float32_matmul_precision": "highest",
+    "float32_matmul_precision": None,
     "processes": 1,
     "accelerate_config": "ddp",
     "packing": "none",
@@ -180,7 +180,7 @@ def test_any_number_of_processes_answers_as_one(
         blank = system == "lora_blank_image"
         alone[system] = answering.answer(model, processor, asked, folder, unfinished, settings, blank=blank)
     assert len({str(answers) for answers in alone.values()}) == 3
-    p = {"threads": 1, "float32_matmul_precision": "highest", "dtype": "float32", "quantization": "none"}
+    p = {"threads": 1, "float32_matmul_precision": None, "dtype": "float32", "quantization": "none"}
     paths = (folder / "base", adapter, folder)
     # 2. Two processes, really launched, after a kill in the middle of a line and before a system was begun.
     work = tmp_path / "two"

@@ -10,7 +10,7 @@ from vsd_utils.models.loading import set_up_torch
 def _as_before():
     threads = torch.get_num_threads()
     yield
-    set_up_torch(threads, "highest")
+    set_up_torch(threads, None)
 
 
 def test_a_lower_precision_multiplies_the_same_numbers() -> None:
@@ -25,7 +25,8 @@ def test_a_lower_precision_multiplies_the_same_numbers() -> None:
         assert (found - exact).norm() / exact.norm() < at_most
 
 
-def test_without_a_number_torch_keeps_its_threads() -> None:
-    set_up_torch(1, "highest")
-    set_up_torch(None, "highest")
+def test_left_to_itself_torch_keeps_its_threads_and_multiplies_exactly() -> None:
+    set_up_torch(1, "medium")
+    set_up_torch(None, None)
     assert torch.get_num_threads() == 1
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -70,7 +70,7 @@ def test_several_processes_ask_about_them_too(tiny, tmp_path, monkeypatch):  # n
     job = {"settings": settings.model_dump(), "rows": ROWS, "unfinished": str(shared), "refiner": str(tmp_path)}
     job["parameters"] = {
         "threads": 1,
-        "float32_matmul_precision": "highest",
+        "float32_matmul_precision": None,
         "dtype": "float32",
         "quantization": "none",
     }

@@ -262,7 +262,7 @@ class Params(Section):
     profile: Literal["mini", "boxes", "rehearsal", "paper", "paper_24gb", "smoke"]
     seed: Natural
     threads: Count | None
-    float32_matmul_precision: MatmulPrecision
+    float32_matmul_precision: MatmulPrecision | None
     processes: Count
     fetch: Fetch
     base: Base

@@ -29,8 +29,7 @@ def answer_in_processes(
 ) -> None:
     """Have ``asked`` answered by all systems, into ``<work>/<system>.jsonl``; one process leaves it to the caller.
 
-    ``parameters`` are those of section describe and how torch computes. Raises ``VsdError`` with what a process
-    said that failed.
+    ``parameters`` hold those of ``COMPUTED_BY``. Raises ``VsdError`` with what a process said that failed.
     """
     if processes == 1 or all((work / f"{system}.jsonl").is_file() for system in SYSTEMS):
         return

@@ -30,16 +30,16 @@ COMPUTED_BY = ("threads", "float32_matmul_precision", "dtype", "quantization")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def set_up_torch(threads: int | None, float32_matmul_precision: MatmulPrecision) -> None:
+def set_up_torch(threads: int | None, float32_matmul_precision: MatmulPrecision | None) -> None:
     """Let torch use ``threads`` of the CPU, None for its own choice (one a core), and say how it may multiply float32.
 
-    What a precision below "highest" means stands with ``torch.set_float32_matmul_precision``. On a processor with
-    AVX-512 "medium" has oneDNN multiply in place of MKL, which takes only half of AMD's width; on one without, nothing
-    changes (benchmarks/small/precision.py).
+    None is torch's "highest". With "medium" on a processor with AVX-512 oneDNN multiplies in place of MKL, and may
+    round to bfloat16 (torch's ``use_mkldnn_matmul``, aten/src/ATen/native/mkldnn/Matmul.cpp); what that was worth on
+    one processor is in benchmarks/small/precision.json.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(float32_matmul_precision)
+    torch.set_float32_matmul_precision(float32_matmul_precision or "highest")
 
 
 def device() -> str:

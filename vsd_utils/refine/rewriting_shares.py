@@ -26,8 +26,7 @@ def refine_in_processes(
 ) -> None:
     """Have the ``selected`` of ``rows`` rewritten into ``unfinished``; one process leaves it to the caller.
 
-    ``parameters`` are those of section refine and how torch computes. Raises ``VsdError`` with what a process said that
-    failed.
+    ``parameters`` hold those of ``COMPUTED_BY``. Raises ``VsdError`` with what a process said that failed.
     """
     if processes == 1 or unfinished.is_file():
         return

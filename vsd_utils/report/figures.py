@@ -241,7 +241,7 @@ def wrapped(figure: Figure, text: str, size: float, width: float, indent: str = 
 
 
 def as_jpeg(path: Path) -> bytes:
-    """Make a JPEG file of a figure that shows pictures, for a notebook: half as large as its PNG file."""
+    """Make a JPEG file of a figure that shows pictures, for a notebook: smaller than its PNG file."""
     buffer = io.BytesIO()
     with Image.open(path) as figure:
         figure.convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0)

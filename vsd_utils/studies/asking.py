@@ -75,7 +75,13 @@ def ask(name: str, items: Sequence[Item], photos: PhotoFolder | None, settings: 
     )
     # 1. A picture for each pair.
     what = [asking.model_dump(), settings.convert.model_dump(), [item.model_dump(mode="json") for item in items]]
-    place = [p.dtype, p.quantization, photos and str(photos.folder), read_pointer(models.base).model_dump()]
+    place = [
+        p.dtype,
+        p.quantization,
+        settings.float32_matmul_precision,
+        photos and str(photos.folder),
+        read_pointer(models.base).model_dump(),
+    ]
     work = unfinished_folder(name, [what, place], models.adapter)
     pictures = work / "pictures"
     drawn = samples.build(
